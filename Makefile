@@ -48,7 +48,7 @@ albert-descriptors: setup  ## newborns at half resolution, MIND, the learned des
 openms: setup  ## adults with multiple sclerosis, without labels
 	@$(call study,openms,config/openms.yaml)
 
-paper: setup  ## every experiment of the paper and its poster, and one page of all (scans in $$OASIS3 and $$IXI)
+paper: setup  ## the experiments of the paper and its poster, and one page of all (scans in $$OASIS3 and $$IXI)
 	@$(call studies,paper paper-descriptors paper-regularisation poster checks questions,config,)
 
 paper-small: setup  ## the same and NODEO's at a reduced size, in under three hours on two cores (scans in ../shared/data)

@@ -9,6 +9,7 @@ from scipy import ndimage
 from diffeode.datasets import shapes
 from diffeode.errors import InputError
 from diffeode.figures.plane import BOUNDARY, REGULARISATION, ROWS, grid_lines, plane_figure
+from diffeode.methods.neural_ode import NeuralODE
 from diffeode.registration import plane
 from diffeode.registration.plane import PlaneRegistration, register_in_plane
 from diffeode.registration.runs import load_run
@@ -31,6 +32,38 @@ def test_shapes_have_their_topology(name):
         assert (ndimage.label(inside)[1], holes) == expected.get(shape.__name__, (1, 0))
 
 
+class BuiltError(Exception):
+    """Carries the method that was to register."""
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("nodeo", {}, (True, 2)),
+        ("nodeo", {"flow.steps": 5}, (True, 5)),
+        ("paper-mind", {}, (True, 2)),
+        ("node", {}, None),
+        ("paper-lddmm", {}, None),
+    ],
+)
+def test_a_network_that_follows_the_pixels_depends_on_time(monkeypatch, name, change, expected):
+    """The paper's demonstrations in the plane are non-autonomous; other runs stay as they are."""
+
+    def built(method, *_):
+        raise BuiltError(method)
+
+    monkeypatch.setattr(NeuralODE, "velocity_between", built)
+    run = load_run(name).changed(change) if change else load_run(name)
+    pictures = shapes.circle(SIDE), shapes.circle(SIDE)
+    with pytest.raises(BuiltError) as caught:
+        register_in_plane(run, *pictures, {}, 1)
+    (found,) = caught.value.args
+    if expected:
+        assert (found.velocity.field.timed, found.flow.steps) == expected
+    else:
+        assert (found.velocity.field, found.flow) == (run.build().velocity.field, run.build().flow)
+
+
 def test_a_fixed_border_stays_and_a_free_one_moves():
     still, free = (in_plane("circle to square", by) for by in (plane.FIXED, plane.FREE))
 
@@ -45,12 +78,18 @@ def test_a_fixed_border_stays_and_a_free_one_moves():
 
 
 def test_the_jacobian_term_prevents_folds():
-    with_term, without = (in_plane("squares to one", by) for by in ({}, plane.WITHOUT_JACOBIAN))
+    longer = {"levels.iterations": [150]}
+    with_term, without = (
+        in_plane("squares to one", {**longer, **by}) for by in ({}, plane.WITHOUT_JACOBIAN)
+    )
     assert with_term.folded_percent < 1 < 5 < without.folded_percent
 
 
 def test_without_a_kernel_the_map_is_rougher():
-    with_kernel, without = (in_plane("star to cross", by) for by in ({}, plane.WITHOUT_KERNEL))
+    with_kernel, without = (
+        in_plane("star to cross", {**plane.WITHOUT_JACOBIAN, **by})
+        for by in ({}, plane.WITHOUT_KERNEL)
+    )
 
     def roughness(found: PlaneRegistration) -> float:
         return float(np.abs(np.diff(found.displacement, 2, axis=1)).mean())

@@ -766,7 +766,7 @@ ARRIVES = {
         lambda: (seen("take_inventory")[0], "description" in SEEN),
         ("ixi", True),
     ),
-    ("needs", "study"): (
+    ("needs", "studies"): (
         ["needs", str(STUDY)],
         lambda: seen("needs_of"),
         (STUDY, STUDY.parents[1]),

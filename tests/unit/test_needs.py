@@ -1,5 +1,6 @@
 """What a study needs, and what of it is missing."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -85,6 +86,59 @@ def test_the_command_lists_everything_and_fails_where_something_is_missing(repos
     shown = capsys.readouterr()
     assert "missing" in shown.out
     assert "things that config/paper.yaml needs are missing" in shown.err
+
+
+def rows_of(shown):
+    """Kind and name to state, of the table that the command prints, and the sentences below it."""
+    table, _, sentences = shown.partition("\n\n")
+    rows = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()[1:]]
+    assert len({tuple(row[:2]) for row in rows}) == len(rows)
+    return {(kind, name): state for kind, name, state in rows}, sentences.splitlines()
+
+
+def test_what_several_studies_need_is_listed_once(repository, capsys):
+    """The table has the datasets of all, then the preparation, then the runs."""
+    files = ["config/paper.yaml", "config/poster.yaml", "config/config.yaml"]
+    needed = [needs_of(Path(file), Path()) for file in files]
+    assert main(["needs", *files, files[0]]) == 2
+    shown = capsys.readouterr()
+    rows, sentences = rows_of(shown.out)
+    assert set(rows) == {(need.kind, need.name) for needs in needed for need in needs}
+    assert len(rows) < sum(map(len, needed))
+    assert [kind for kind, _ in rows] == sorted(kind for kind, _ in rows)
+    lacking = {(need.kind, need.name) for needs in needed for need in needs if need.problem}
+    assert {need for need, state in rows.items() if state == "missing"} == lacking
+    assert len(sentences) == len(set(sentences)) == len(lacking)
+    said = f"{len(lacking)} of the {len(rows)} things that these 3 studies need are missing"
+    assert said in shown.err
+    assert main(["needs", "config/config.yaml", "config/config.yaml"]) == 0
+
+
+def test_a_run_that_one_of_two_studies_lacks_is_missing(repository, capsys):
+    """The first has the weights of the descriptor that the second lacks."""
+    study = yaml.safe_load((repository / "config" / "config.yaml").read_text())
+    names = []
+    for weights in ("results/descriptors/oasis3/best.safetensors", "one.st", "other.st"):
+        described = {"run": "paper-cl", "set": {"similarity.descriptor.weights": weights}}
+        described["name"] = "described"
+        name = f"config/{Path(weights).stem}.yaml"
+        Path(name).write_text(yaml.safe_dump(study | {"runs": [described], "ours": "described"}))
+        names.append(name)
+    for order in (names, names[::-1]):
+        assert main(["needs", *order]) == 2
+        rows, sentences = rows_of(capsys.readouterr().out)
+        assert rows["run", "described"] == "missing"
+        (sentence,) = (line for line in sentences if "one.st" in line)
+        assert "other.st" in sentence
+
+
+def test_of_several_studies_one_that_is_not_there_is_refused_before_anything_is_said(
+    repository, capsys
+):
+    assert main(["needs", "config/config.yaml", "config/papr.yaml"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "There is no study config/papr.yaml; name the file of a study, such as " in said.err
 
 
 def test_datasets_that_only_a_descriptor_is_trained_on_count(repository):

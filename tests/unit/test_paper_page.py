@@ -421,3 +421,55 @@ def test_every_run_and_table_of_the_committed_page_is_of_its_study(item):
         _, tables, asked = parts_of([file])
         assert set(item.get("tables", ())) <= tables, file
         assert set(item.get("figures", ())) & set(ON_REQUEST) <= asked, file
+
+
+def claims_of(kind):
+    """The text and the test of each claim of this kind on the committed page, and its item."""
+    return [
+        (item["title"], claim["text"], claim[kind])
+        for item in CONTENT["items"]
+        for claim in item.get("claims", ())
+        if kind in claim
+    ]
+
+
+def test_a_limit_that_no_paper_names_is_said_to_be_ours():
+    claims = claims_of("steady")
+    assert [test["within"] for _, _, test in claims] == [0.02, 0.005]
+    for _, text, test in claims:
+        assert f"the limit of {test['within']:g} is ours" in text
+
+
+def test_every_comparison_with_the_two_weaker_variants_is_judged():
+    """Section IV-D compares them with seven methods; of MultiGradICON it says nothing definite."""
+    judged = set()
+    for title, _, test in claims_of("greater"):
+        if not title.startswith("Figure 6"):
+            continue
+        runs = test["run"] if isinstance(test["run"], list) else [test["run"]]
+        others = [name for names in test["than"] for name in np.atleast_1d(names)]
+        judged |= {(run, other) for run in runs for other in others}
+    for variant in ("paper-cl", "paper-lmi"):
+        better = {run for run, other in judged if other == variant}
+        assert better == {"synthmorph", "convexadam", "deedsbcv", "paper-mind"}
+        worse = {other for run, other in judged if run == variant}
+        assert worse >= {"ants-syn", "niftyreg", "otmorph-paper", "transmatch"}
+
+
+def test_no_run_of_the_poster_folds_but_that_of_global_mutual_information():
+    """The poster's table has 0 in every row but one."""
+    ((_, _, test),) = (claim for claim in claims_of("at_most") if "poster" in claim[0])
+    runs, _, _ = parts_of(["config/poster.yaml"])
+    assert set(test["runs"]) == runs - {"identity", "paper-mi"}
+    assert test["value"] == 0
+
+
+def test_the_eighth_figure_shows_the_methods_of_the_first_experiment():
+    """Section IV-E compares with "other state-of-the-art baselines", not with descriptors alone."""
+    (figure,) = (item for item in CONTENT["items"] if item["title"].startswith("Figure 8"))
+    for file in CONTENT["studies"][figure["study"]].values():
+        runs, _, _ = parts_of([file])
+        assert {"ants-syn", "convexadam", "paper-mind", "paper-cl", "paper-lmi"} <= runs
+        content = yaml.safe_load((REPOSITORY / file).read_text())
+        assert content["panels"] > 0
+        assert "runs" not in content.get("figures", {}), "all methods are side by side"

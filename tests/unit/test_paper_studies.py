@@ -1,18 +1,21 @@
 """The full studies of the papers, planned on made-up scans: their pairs and their runs."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from trees import IXI_FIXED, OASIS3_FIXED, write_papers_folders
 
+from diffeode.evaluation.labels import read_label_table, structure_name
 from diffeode.learning.method_training import trained_method
 from diffeode.learning.pairs import split_by_person
 from diffeode.study.files import load_study
 from diffeode.study.methods_section import facts_of
 from diffeode.study.model import Study
+from diffeode.study.runs import read_runs
 
 pytestmark = pytest.mark.slow
 
@@ -114,13 +117,43 @@ def test_the_descriptor_is_trained_on_persons_of_oasis3_whom_nobody_registers(lo
             assert weights == "results/descriptors/oasis3/best.safetensors"
 
 
-def test_the_barrier_and_the_weight_of_synthmorph_take_the_same_values(load):
-    swept = {
-        sweep.run: list(sweep.points.values()) for sweep in load("paper-regularisation").sweeps
-    }
-    assert set(swept) == {"paper-mind", "paper-cl", "synthmorph"}
-    assert swept["paper-mind"] == swept["paper-cl"] == swept["synthmorph"]
-    assert (0.5,) in swept["paper-mind"]
+@pytest.mark.parametrize("size", ["", "small/"])
+def test_the_barrier_of_all_runs_takes_the_same_values_and_the_largest_is_node_diff(size):
+    """Two blocks make one curve of each run, and so a title of its own for the largest barrier."""
+    names = {"": "paper-regularisation", "small/": "small/regularisation"}
+    file = REPOSITORY / "config" / f"{names[size]}.yaml"
+    runs, sweeps = read_runs(yaml.safe_load(file.read_text())["runs"], str(file))
+    values = defaultdict(list)
+    for sweep in sweeps:
+        values[sweep.title] += [value for (value,) in sweep.points.values()]
+    curves = ["Neural ODE (MIND)", "Neural ODE (CL)", *(["SynthMorph"] * (not size))]
+    assert values == {curve: [0.1, 0.25, 0.5, 0.75] for curve in curves}
+    largest = [run for run in runs if run.name.startswith("paper") and run.name.endswith("0.75")]
+    assert [run.title for run in largest] == [
+        f"NODE-Diff ({descriptor}), barrier 0.75" for descriptor in ("MIND", "CL")
+    ]
+
+
+@pytest.mark.parametrize(("name", "labels"), [("nodeo", "candi"), ("small/nodeo", "neurite35")])
+def test_nodeos_figures_show_the_structures_of_its_fourth_figure(name, labels):
+    """The 28 structures of the paper, both hemispheres as one; Neurite-OASIS lacks one of them."""
+    content = yaml.safe_load((REPOSITORY / "config" / f"{name}.yaml").read_text())
+    table = read_label_table(REPOSITORY / "config" / "labels" / f"{labels}.tsv")
+    wanted = {structure_name(structure) for structure in table["name"][table["subset"]]}
+    structures = content["figures"]["structures"]
+    assert (set(structures), len(structures)) == (wanted, 16 - (labels == "neurite35"))
+    assert structures[:2] == ["Brain stem", "Thalamus"]
+    if name == "nodeo":
+        assert content["figures"]["runs"] == ["symnet", "nodeo"]
+
+
+@pytest.mark.parametrize("name", ["nodeo", "small/nodeo"])
+def test_nodeo_runs_by_its_text_as_by_its_code(name):
+    runs, _ = read_runs(
+        yaml.safe_load((REPOSITORY / "config" / f"{name}.yaml").read_text())["runs"], name
+    )
+    (text,) = (run.build() for run in runs if run.name == "nodeo-text")
+    assert text.levels.iterations == (250,)
 
 
 def test_nodeos_ablation_has_every_cell_of_its_second_table(load):

@@ -1,15 +1,26 @@
 """The tables as they are shown: cut to the question, in words, with what is missing said."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from diffeode.errors import InputError
-from diffeode.statistics import tables
+from diffeode.evaluation.catalogue import METRICS
+from diffeode.statistics import longitudinal, tables
 from diffeode.statistics.effect import rank_biserial
-from diffeode.statistics.export import MISSING, as_shown, write_page, write_table
+from diffeode.statistics.export import (
+    MISSING,
+    as_shown,
+    escape_latex,
+    write_page,
+    write_table,
+)
+from diffeode.statistics.longitudinal import ALL_TIMES
+from diffeode.statistics.longitudinal import COLUMNS as OF_VISITS
+from diffeode.statistics.longitudinal import TITLES as WAYS
 from diffeode.statistics.reported import COLUMNS
 from diffeode.statistics.summary import absent_labels, dice_by_label, summarise
 from diffeode.statistics.sweep import (
@@ -24,6 +35,9 @@ from diffeode.statistics.tidy import COLUMNS as TIDY
 from diffeode.statistics.tidy import mean_dice
 from diffeode.statistics.wilcoxon import COLUMNS as OF_TESTS
 from diffeode.statistics.wilcoxon import compare_runs, holm, upper_bound
+from diffeode.study.experiments_table import COLUMNS as OF_EXPERIMENTS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 TITLES = {"ours": "Our method", "syn": "SyN & co", "none": "Fails always"}
 EXPERIMENTS = {"e1": "First_one (adults)", "e2": "Second (newborns)"}
@@ -75,7 +89,7 @@ def test_main_results_have_what_the_question_needs(metrics):
     shown = as_shown(table)
     assert list(shown.columns) == [
         *("experiment", "method", "pairs", "Dice", "HD95 (mm)"),
-        *("|J| ≤ 0, central (% of grid)", "Time (s), median", "reported Dice"),
+        *("|J| ≤ 0, central (% of grid)", "Time (s), mean", "Time (s), median", "reported Dice"),
     ]
     rows = {(r["experiment"], r["method"]): r for r in shown.to_dict("records")}
     assert rows["First_one (adults)", "SyN & co"]["pairs"] == "4 of 6"
@@ -86,6 +100,9 @@ def test_main_results_have_what_the_question_needs(metrics):
     assert said.pop(("First_one (adults)", "SyN & co")).startswith("0.500 ± 0.100 (arXiv 2108")
     assert said.pop(("Second (newborns)", "Our method")).startswith("0.750 ± 0.020 (poster")
     assert set(said.values()) == {MISSING}
+    first = metrics.query("experiment == 'e1' and run == 'ours' and metric == 'seconds'")["value"]
+    assert rows["First_one (adults)", "Our method"]["Time (s), mean"] == f"{first.mean():.1f}"
+    assert rows["First_one (adults)", "Our method"]["Time (s), median"] == f"{first.median():.1f}"
     values = mean_dice(metrics)
     (first,) = values.query("experiment == 'e1' and run == 'ours'").groupby("run")["value"]
     assert rows["First_one (adults)", "Our method"]["Dice"] == (
@@ -163,30 +180,73 @@ def test_all_forms_say_the_same_and_mark_the_same(metrics, tmp_path):
     assert "NMI" not in page + markdown + latex
 
 
-def test_latex_is_well_formed(metrics, tmp_path):
-    """What pdflatex needs: ASCII, balanced braces and environments, as many cells as columns."""
-    tests = compare_runs(mean_dice(metrics))
-    shown = {
-        "main": tables.main_results(summarise(metrics), TITLES, EXPERIMENTS, REPORTED),
-        "structures": tables.structures(
+def all_shown(metrics, swept):
+    """Every kind of table that a study writes, by the name of its file."""
+    tests, summary = compare_runs(mean_dice(metrics)), summarise(with_subset(metrics, 0.1))
+    sizes = {"velocity": "network", "steps": 1, "parameters": 3e6, "parameters_per_voxel": 0.8}
+    sizes = pd.DataFrame([{"experiment": "e1", "run": run, **sizes} for run in TITLES])
+    table = sweep_table(with_subset(swept, 0.1), POINTS)
+    reported = reported_table({"settings": "steps=2;iterations=200", "value": 0.795})
+    of_models = reported_table({"settings": "steps=1", "value": 0.8})
+    row = [f"{name} & more" for name in OF_EXPERIMENTS]
+    visits = [
+        {"person": "02", "way": way, "time": at, **dict.fromkeys(list(OF_VISITS)[3:], 0.5)}
+        for way in WAYS
+        for at in ("0.5", "1", ALL_TIMES)
+    ]
+    visits = pd.DataFrame(visits, columns=list(OF_VISITS))
+    return {
+        "experiments": tables.experiments([row], OF_EXPERIMENTS, REPORTED),
+        "summary": tables.main_results(summary, TITLES, EXPERIMENTS, REPORTED),
+        "dice_by_label": tables.structures(
             dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS
         ),
-        "tests": tables.comparisons(tests, TITLES, EXPERIMENTS, "ours"),
-        "largest": tables.largest(upper_bound(tests), TITLES, "ours"),
+        "wilcoxon": tables.comparisons(tests, TITLES, EXPERIMENTS, "ours"),
+        "wilcoxon_largest_p": tables.largest(upper_bound(tests), TITLES, "ours"),
+        "sweeps": tables.sweep(table, EXPERIMENTS, reported),
+        "crossed": tables.crossed(table, *CROSSED, EXPERIMENTS, reported),
+        "models": tables.models(summary, sizes, TITLES, EXPERIMENTS, of_models),
+        "longitudinal_visits": longitudinal.shown(longitudinal.by_visit(visits)),
+        "longitudinal_paths": longitudinal.shown(longitudinal.by_trajectory(visits)),
     }
+
+
+def test_latex_is_well_formed(metrics, swept, tmp_path):
+    """What pdflatex needs: ASCII, balanced braces and environments, as many cells as columns."""
+    shown = all_shown(metrics, swept)
+    written = (REPOSITORY / "workflow" / "rules").rglob("*.smk")
+    named = {
+        stem.replace("{CROSSED_TABLE}", "crossed").removeprefix("{TABLES}/")
+        for file in written
+        for stem in re.findall(r'f"(\S+)\{suffix\}" for suffix in SUFFIXES', file.read_text())
+    }
+    assert named - {"{stem}"} == set(shown)
     for name, table in shown.items():
-        assert table.shape[1] <= WIDTH, name
+        assert len(table), name
+        assert len(as_shown(table).columns) <= WIDTH, name
         latex = write_table(table, tmp_path / name, "50 % & |J| ≤ 0 ±", tables.BOLD)[2].read_text()
         assert latex.isascii(), name
         bare = re.sub(r"\\[{}%&$#_\\]", "", latex)
         assert bare.count("{") == bare.count("}")
+        assert bare.count("$") % 2 == 0
         for word in ("table", "tabular"):
             assert latex.count(f"\\begin{{{word}}}") == latex.count(f"\\end{{{word}}}") == 1
         columns = re.search(r"\\begin\{tabular\}\{(.*)\}", latex)[1]
         assert len(re.sub(r"@\{.*?\}\}", "", columns)) == len(as_shown(table).columns)
-        for line in latex.splitlines():
-            if line.endswith(r" \\"):
-                assert len(re.findall(r"(?<!\\)&", line)) == len(as_shown(table).columns) - 1
+        lines = [line for line in latex.splitlines() if line.endswith(r" \\")]
+        assert len(lines) == 1 + len(table)
+        for line in lines:
+            assert len(re.findall(r"(?<!\\)&", line)) == len(as_shown(table).columns) - 1
+
+
+def test_everything_that_is_said_above_a_table_and_in_its_head_is_ascii_in_latex():
+    """Captions stand in the rules, and headings of metrics in their list."""
+    rules = (REPOSITORY / "workflow" / "rules").rglob("*.smk")
+    said = [words for file in rules for words in re.findall(r'"([^"\n]+)"', file.read_text())]
+    assert [words for words in said if "mm² per unit time" in words], "captions are among them"
+    said += [metric.heading for metric in METRICS.values()]
+    for words in said:
+        assert escape_latex(words).isascii(), words
 
 
 def test_tests_of_ours_alone_are_shown_with_common_pairs_and_n(metrics):
@@ -235,6 +295,16 @@ def test_structures_are_rows_and_methods_are_columns(metrics):
     assert set(table["SyN & co"].iloc[2:]) == {MISSING}
     found = dice_by_label(metrics).set_index(["experiment", "run"])["dice_mean"]
     assert table["SyN & co"].iloc[1] == f"{found['e2', 'syn']:.3f}"
+
+
+def test_structures_are_shown_for_the_runs_that_are_chosen(metrics):
+    """The first of them failed everywhere, and the others have the order of the choice."""
+    parts = dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS
+    table = tables.structures(*parts, ["none", "syn", "ours"])
+    assert list(table.columns) == ["experiment", "structure", "SyN & co", "Our method"]
+    pd.testing.assert_frame_equal(table[list(tables.structures(*parts))], tables.structures(*parts))
+    (only,) = set(tables.structures(*parts, ["syn"]).columns) - {"experiment", "structure"}
+    assert only == "SyN & co"
 
 
 def test_holms_correction_by_hand():

@@ -41,16 +41,16 @@ APART = {"inspect_scan", "quality"}
 
 
 def shown(files) -> set[str]:
-    """Return the pages and figures among ``files``; where a figure has two forms, the vector
-    graphic.
+    """Return the pages and figures among ``files``; of a figure in several forms the vector graphic
+    alone, and of panels, which are many, the smaller picture.
     """
     files = set(map(str, files))
     pictures = {file for file in files if file.endswith((".svg", ".html", ".png", ".pdf"))}
-    return {
-        file
-        for file in pictures
-        if not (file.endswith((".png", ".pdf")) and f"{file[:-4]}.svg" in pictures)
-    }
+
+    def of_report(file: str) -> str:
+        return str(Path(file).with_suffix(".png" if "/panels/" in file else ".svg"))
+
+    return {file for file in pictures if of_report(file) == file or of_report(file) not in pictures}
 
 
 def test_every_rule_s_figures_and_pages_are_for_the_report(rich_plan):
@@ -104,6 +104,8 @@ def test_everything_stands_under_its_heading(untouched, report):
     stems = {rule: heading for rule, heading in CATEGORIES.items() if heading not in ELSEWHERE}
     stems |= {
         "summary": "1 Overlap",
+        "dice_by_label": "1 Overlap",
+        "wilcoxon_largest_p": "2 Statistics",
         "suspects": "2 Statistics",
         "unusable_scans": "2 Statistics",
         "panels": "3 Pairs",

@@ -1051,9 +1051,10 @@ def test_a_panel_gets_its_registration_and_title(rich_plan, run_script):
         Path(f"results/pairs/mixed/{MIXED}"),
     )
     title = "Brief title: sub-05_T1w to sub-01_T1w (whole heads and persons with labels)"
-    out = Path(f"results/studies/rich/figures/panels/mixed/{MIXED}/brief.png")
+    stem = f"results/studies/rich/figures/panels/mixed/{MIXED}/brief"
+    outs = [Path(f"{stem}.{kind}") for kind in ("png", "svg", "pdf")]
     metrics = Path(f"results/metrics/mixed/{MIXED}/brief.tsv")
-    assert drawn_.call == ((*units, title, out, metrics), {})
+    assert drawn_.call == ((*units, title, outs, metrics), {})
 
 
 def test_panels_are_of_as_many_pairs_as_the_study_shows(rich_plan):
@@ -1105,8 +1106,9 @@ def test_fixed_scans_are_shown_with_their_groups(rich_plan, run_script, experime
     )
     drawn_, _ = run_script(rich_plan.the("coronal_overview", experiment=experiment), *names)
     images = {name: unit / "image.nii.gz" for name, unit in shown.items()}
-    out = Path(f"results/studies/rich/figures/coronal_overview/{experiment}.png")
-    assert drawn_.call == ((images, out, caption), {})
+    stem = f"results/studies/rich/figures/coronal_overview/{experiment}"
+    outs = [Path(f"{stem}.{kind}") for kind in KINDS]
+    assert drawn_.call == ((images, outs, caption), {})
 
 
 def test_fixed_scans_that_were_not_prepared_are_counted_and_not_shown(rich_plan, run_script):

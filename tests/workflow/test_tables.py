@@ -127,7 +127,7 @@ def test_the_summary_and_its_page(rich_plan, run_script, metrics, dice):
     rows, said = cells("summary")
     assert rows == markdown("summary")
     assert len(rows) == 1 + len(summary)
-    assert said.startswith(WHO + "Mean and standard deviation over pairs; time is a median.")
+    assert said.startswith(WHO + "Mean and standard deviation over pairs; time is also a median.")
     assert rows[0] == ["experiment", "method", "pairs", "Dice", "reported Dice"]
     reported = {tuple(row[:2]): row[-1] for row in rows[1:]}
     number = reported.pop(("Second (persons with labels)", "Learned title"))
@@ -294,9 +294,13 @@ def test_dice_of_each_structure(rich_plan, run_script, metrics, dice):
             if (e, found, r) == (row.experiment, label, row.run)
         ]
         assert row.dice_mean == pytest.approx(np.mean(values), abs=1e-5)
-    text = (TABLES / "dice_by_label.md").read_text(encoding="utf-8")
-    assert WHO + "Mean Dice of each structure over pairs." in text
-    assert "| experiment | structure | Initial | Brief title | Learned title |" in text
+    rows, said = cells("dice_by_label")
+    assert rows == markdown("dice_by_label")
+    assert said == WHO + (
+        "Mean Dice of each structure over pairs. It shows the 2 of 6 methods that the study "
+        "chooses for its figures; dice_by_label.tsv has all."
+    )
+    assert rows[0] == ["experiment", "structure", "Learned title", "Brief title"]
 
 
 def p_values(dice):
@@ -342,9 +346,10 @@ def test_wilcoxon_of_each_experiment_and_the_largest_over_them(
     assert said.startswith(
         WHO + "One-sided Wilcoxon signed-rank tests: is the mean Dice of method greater than that "
     )
-    assert WHO + "The largest p over the experiments, as it is and after Holm's" in (
-        TABLES / "wilcoxon_largest_p.md"
-    ).read_text(encoding="utf-8")
+    rows, said = cells("wilcoxon_largest_p")
+    assert rows == markdown("wilcoxon_largest_p")
+    assert {row[0] for row in rows[1:]} == {"Brief title"}
+    assert said.startswith(WHO + "The largest p over the experiments, as it is and after Holm's")
 
 
 def test_the_matrix_of_tests_shows_the_largest_p(rich_plan, run_script, metrics):

@@ -127,12 +127,12 @@ COLLECTED = f"{STUDIED}/metrics.tsv"
 STORAGE = f"{STUDIED}/storage.tsv"
 VISITS = f"{STUDIED}/longitudinal.tsv"
 VERDICT = f"{STUDIED}/verdict.txt"
-PANEL = f"{FIGURES}/panels/{{experiment}}/{{pair}}/{{run}}.png"
+PANEL = f"{FIGURES}/panels/{{experiment}}/{{pair}}/{{run}}"
 CONVERGENCE = f"{FIGURES}/convergence/{{experiment}}/{{pair}}"
-OVERVIEW = f"{FIGURES}/coronal_overview/{{experiment}}.png"
+OVERVIEW = f"{FIGURES}/coronal_overview/{{experiment}}"
 SUFFIXES = (".tsv", ".md", ".tex")
 KINDS = ("svg", "png", "pdf")
-"""The formats of a figure of lines and marks; the first one stands in the report."""
+"""The formats of a figure; the first one stands in the report."""
 CROSSED_TABLE = f"{TABLES}/crossed-{{crossed}}"
 BESIDE = f"{FIGURES}/beside/{{experiment}}/{{pair}}"
 

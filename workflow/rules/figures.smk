@@ -97,13 +97,15 @@ rule panel:
     input:
         after=lambda w: chunks_at_work(shown_unit(w)),
     output:
+        # A study has a panel of each run, and as vector graphics they would be a report's largest part.
         report(
-            PANEL,
+            f"{PANEL}.png",
             caption="../report/pair_panel.rst",
             category="3 Pairs",
             subcategory="{experiment}",
             labels={"pair": "{pair}", "run": "{run}"},
         ),
+        [f"{PANEL}.{kind}" for kind in KINDS if kind != "png"],
     log:
         logs("panel", STUDY.name, "{experiment}", "{pair}", "{run}"),
     benchmark:
@@ -174,11 +176,12 @@ rule coronal_overview:
         prepared_fixed_scans,
     output:
         report(
-            OVERVIEW,
+            f"{OVERVIEW}.svg",
             caption="../report/coronal_overview.rst",
             category="0 Scans",
             labels={"experiment": "{experiment}"},
         ),
+        other_kinds(OVERVIEW),
     log:
         logs("coronal_overview", STUDY.name, "{experiment}"),
     params:

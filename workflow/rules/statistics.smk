@@ -40,15 +40,26 @@ rule summarise:
             category="1 Overlap",
             labels={"shows": "Summary table"},
         ),
+        by_label_page=[
+            report(
+                page,
+                caption="../report/dice_by_label_table.rst",
+                category="1 Overlap",
+                labels={"shows": "Table of structures"},
+            )
+            for page in [f"{TABLES}/dice_by_label.html"]
+            if has_labels()
+        ],
     log:
         logs("summarise", STUDY.name),
     params:
         look=LOOK,
         summary=table_caption(
-            "Mean and standard deviation over pairs; time is a median. The best mean of an experiment is bold. Columns called reported hold what others measured on other scans."
+            "Mean and standard deviation over pairs; time is also a median. The best mean of an experiment is bold. Columns called reported hold what others measured on other scans."
             + ABOUT_SUBSET
         ),
-        by_label=table_caption("Mean Dice of each structure over pairs."),
+        by_label=table_caption(f"Mean Dice of each structure over pairs.{ABOUT_CHOSEN}"),
+        chosen=list(STUDY.shown.runs),
         code=code("summarise"),
     message:
         "summarising"
@@ -67,6 +78,12 @@ rule wilcoxon:
             caption="../report/wilcoxon_table.rst",
             category="2 Statistics",
             labels={"shows": "Wilcoxon tests"},
+        ),
+        largest_page=report(
+            f"{TABLES}/wilcoxon_largest_p.html",
+            caption="../report/wilcoxon_largest_table.rst",
+            category="2 Statistics",
+            labels={"shows": "Largest p over the experiments"},
         ),
     log:
         logs("wilcoxon", STUDY.name),

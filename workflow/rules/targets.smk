@@ -20,14 +20,14 @@ def tables():
     swept = ["sweeps"] if SWEPT else []
     crossed = [f"crossed-{word}" for word in CROSSED]
     models = ["models"] if STUDY.shown.models else []
-    tests = ["wilcoxon"] if has_labels() else []
-    largest = ["wilcoxon_largest_p"] if has_labels() else []
+    tests = ["wilcoxon", "wilcoxon_largest_p"] if has_labels() else []
     visits = ["longitudinal_visits", "longitudinal_paths"] if STUDY.longitudinal else []
     paged = ["experiments", "summary", *tests, *swept, *crossed, *models, *visits]
-    stems = [*paged, "dice_by_label", *largest]
+    of_labels = ["dice_by_label"] if has_labels() else []
     listed = ["failures", "suspects", "unusable_scans"]
-    pages = [f"{TABLES}/{stem}.html" for stem in [*paged, *listed]]
+    pages = [f"{TABLES}/{stem}.html" for stem in [*paged, *of_labels, *listed]]
     lists = [f"{TABLES}/{stem}.tsv" for stem in listed]
+    stems = [*paged, "dice_by_label"]
     return [*(f"{TABLES}/{stem}{suffix}" for stem in stems for suffix in SUFFIXES), *lists, *pages]
 
 
@@ -44,14 +44,16 @@ def figures():
         for e, pair in shown_pairs()
         for stem in (CONVERGENCE, BESIDE)
     ]
+    overviews = [OVERVIEW.format(experiment=name) for name in EXPERIMENTS]
+    panels = [
+        PANEL.format(experiment=e, pair=pair, run=run.name)
+        for e, pair in shown_pairs()
+        for run in STUDY.runs
+    ]
     return [
-        *(f"{stem}.{kind}" for stem in of_study + of_pairs + network_curves() for kind in KINDS),
-        *(OVERVIEW.format(experiment=name) for name in EXPERIMENTS),
-        *(
-            PANEL.format(experiment=e, pair=pair, run=run.name)
-            for e, pair in shown_pairs()
-            for run in STUDY.runs
-        ),
+        f"{stem}.{kind}"
+        for stem in of_study + of_pairs + network_curves() + overviews + panels
+        for kind in KINDS
     ]
 
 

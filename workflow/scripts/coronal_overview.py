@@ -10,7 +10,7 @@ with job(snakemake):
     from diffeode.figures.coronal_overview import coronal_overview
     from diffeode.units.scan import ScanUnit
 
-    out, caption = Path(snakemake.output[0]), snakemake.params.caption
+    out, caption = list(map(Path, snakemake.output)), snakemake.params.caption
     units = dict(zip(snakemake.params.names, map(Path, snakemake.input), strict=True))
     usable = {
         name: ScanUnit(file.parent) for name, file in units.items() if not first_failure([file])

@@ -8,5 +8,5 @@ with job(snakemake):
     from diffeode.figures.pair_panel import pair_panel
 
     pair, receipt, metrics = map(Path, snakemake.params.units)
-    out = Path(snakemake.output[0])
+    out = list(map(Path, snakemake.output))
     pair_panel(receipt.parent, pair.parent, snakemake.params.title, out, metrics)

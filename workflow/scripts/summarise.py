@@ -21,5 +21,7 @@ with job(snakemake):
     write_table(summary, stem, captions.summary, BOLD, shown)
     write_page(shown, Path(out.page), captions.summary, BOLD)
     stem = Path(out.by_label[0]).with_suffix("")
-    shown = structures(by_label, absent_labels(metrics), titles, experiments)
+    shown = structures(by_label, absent_labels(metrics), titles, experiments, captions.chosen)
     write_table(by_label, stem, captions.by_label, shown=shown)
+    for page in out.by_label_page:
+        write_page(shown, Path(page), captions.by_label)

@@ -18,3 +18,4 @@ with job(snakemake):
     bound = upper_bound(tests)
     shown = largest(bound, look["titles"], look["ours"])
     write_table(bound, Path(out.largest[0]).with_suffix(""), captions.largest, shown=shown)
+    write_page(shown, Path(out.largest_page), captions.largest)

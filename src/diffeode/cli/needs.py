@@ -1,4 +1,4 @@
-"""``diffeode needs``: what a study needs, and what of it is missing here."""
+"""``diffeode needs``: what studies need, and what of it is missing here."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
     needs = commands.add_parser(
         "needs",
-        help="list the datasets, tools and runs of a study, which of them lack something here, and "
+        help="list the datasets, tools and runs of studies, which of them lack something here, and "
         "how to get it",
-        description="List the datasets, the tools of preparation and the runs of STUDY, and say of "
-        "each whether all that it needs is here: scans, programs, packages and weights. Where "
-        "something is missing, a sentence says how to get it, and the exit code is 2.",
+        description="List the datasets, the tools of preparation and the runs of each STUDY, and "
+        "say of each whether all that it needs is here: scans, programs, packages and weights. "
+        "What several studies need stands in the list once. Where something is missing, a sentence "
+        "says how to get it, and the exit code is 2.",
         **with_examples(
             ("what the demo needs, in a clone", "diffeode needs config/config.yaml"),
+            ("two studies", "diffeode needs config/config.yaml config/small/paper.yaml"),
         ),
     )
     needs.add_argument(
-        "study",
+        "studies",
         type=path,
+        nargs="+",
         metavar="STUDY",
         help="the file of a study, such as config/paper.yaml, or OUT/code/TASK/study.yaml of "
         "'diffeode study'",
@@ -37,17 +40,19 @@ def add(commands: Any) -> None:
 
 
 def _needs(options: argparse.Namespace) -> None:
-    from diffeode.study.needs import needs_of
+    from diffeode.study.needs import merged, needs_of
 
-    needs = needs_of(options.study, repository_of(options.study))
+    studies = list(dict.fromkeys(options.studies))
+    needs = merged(need for study in studies for need in needs_of(study, repository_of(study)))
     rows = [(need.kind, need.name, "missing" if need.problem else "here") for need in needs]
     print_table([("KIND", "NAME", "STATE"), *rows])
     problems = [need.problem for need in needs if need.problem]
     if problems:
         print("", *problems, sep="\n")
+        who = f"{studies[0]} needs" if len(studies) == 1 else f"these {len(studies)} studies need"
         raise InputError(
-            f"{len(problems)} of the {len(needs)} things that {options.study} needs are missing; "
-            "docs/needs.md says where each comes from."
+            f"{len(problems)} of the {len(needs)} things that {who} are missing; docs/needs.md "
+            "says where each comes from."
         )
 
 

@@ -68,7 +68,7 @@ class _Layout:
         return left / w, bottom / h, self.cell_in / w, self.cell_height_in / h
 
 
-def coronal_overview(images: Mapping[str, Path], out: Path, caption: str) -> None:
+def coronal_overview(images: Mapping[str, Path], out: style.Out, caption: str) -> None:
     """Draw the coronal slice half way through each brain, all at one scale, in the radiological
     convention.
 

@@ -109,7 +109,7 @@ class Scene:
 
 
 def pair_panel(
-    registration: Path, pair: Path, title: str, out: Path, metrics: Path | None = None
+    registration: Path, pair: Path, title: str, out: style.Out, metrics: Path | None = None
 ) -> None:
     """Draw the registration in folder ``registration`` of the aligned pair in folder ``pair``.
 
@@ -130,7 +130,7 @@ def pair_panel(
     draw_scene(read_scene(Path(registration), Path(pair)), title, out, score)
 
 
-def draw_scene(scene: Scene, title: str, out: Path, score: str = "") -> None:
+def draw_scene(scene: Scene, title: str, out: style.Out, score: str = "") -> None:
     """Draw one registered pair; ``score`` stands at the right of its title.
 
     Raises:

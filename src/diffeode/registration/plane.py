@@ -21,6 +21,9 @@ SETTINGS: Mapping[str, Any] = {
 """The settings in which the examples in the plane differ from NODEO's other registrations: the
 similarity is the mean squared error, and the only penalty is that of the Jacobian. The paper does
 not give the weight of the similarity."""
+LEAST_STEPS = 2
+"""The steps of a run that takes fewer. The velocity of the paper's examples in the plane depends on
+time (section 4.4.1), which one Euler step does not see; the paper does not give their number."""
 FREE: Mapping[str, Any] = {"velocity.border": "free"}
 FIXED: Mapping[str, Any] = {"velocity.border": "fixed"}
 WITHOUT_KERNEL: Mapping[str, Any] = {"velocity.kernel": {"box": {"width": 1}}}
@@ -71,6 +74,9 @@ def register_in_plane(
     """Register ``moving`` to ``fixed`` by the method of ``run``, changed by :data:`SETTINGS` and
     ``by``.
 
+    Where a network follows the pixels, time is one of its inputs, and it takes
+    :data:`LEAST_STEPS` or more.
+
     Args:
         run: a run of the method ``neural-ode``.
         fixed, moving: pictures ``(X, Y)`` on one grid, with intensities of order 1 and background
@@ -98,7 +104,7 @@ def register_in_plane(
             f"Two pictures on one grid are needed; these have the shapes {fixed.shape} and "
             f"{moving.shape}."
         )
-    method: Any = run.changed({**SETTINGS, **by}).build()
+    method: Any = run.changed({**SETTINGS, **_in_time(run), **by}).build()
     images = [
         torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32))[None, None]
         for picture in (fixed, moving)
@@ -107,3 +113,14 @@ def register_in_plane(
     found = method.velocity_between(*images, (1.0, 1.0)).forward
     warped = pull_back(images[1], found)
     return PlaneRegistration(fixed, moving, warped[0, 0].numpy(), found[0].numpy())
+
+
+def _in_time(run: Run) -> dict[str, Any]:
+    """Return the settings by which the velocity of ``run`` depends on time; none where its network
+    does not follow the pixels, or has no solver that asks it more than once.
+    """
+    method: Any = run.build()
+    if not method.velocity.field.of_cloud or method.flow.solver == "exponential":
+        return {}
+    steps = max(LEAST_STEPS, method.flow.steps)
+    return {"velocity.field.network.timed": True, "flow.steps": steps}

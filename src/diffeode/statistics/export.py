@@ -36,6 +36,7 @@ _LATEX = {
     "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
     MISSING: "--",
     "\N{EM DASH}": "---",
+    "²": r"$^2$",
     "|": r"\textbar{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
@@ -121,7 +122,8 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
                 _join(mean, format_number(sd, metric))
                 for mean, sd in zip(text, frame[f"{metric}_sd"], strict=True)
             ]
-        columns[_heading(metric, statistic)] = text
+        is_plain = statistic != "median" and f"{metric}_median" not in frame
+        columns[_heading(metric, "" if is_plain else statistic)] = text
     return pd.DataFrame(columns)
 
 
@@ -169,9 +171,7 @@ def _heading(metric: str, statistic: str) -> str:
     if metric not in METRICS:
         # A name with a dot is the key of a setting, which a reader may copy.
         return metric if "." in metric else metric.replace("_", " ")
-    return (
-        f"{METRICS[metric].heading}, median" if statistic == "median" else METRICS[metric].heading
-    )
+    return f"{METRICS[metric].heading}, {statistic}" if statistic else METRICS[metric].heading
 
 
 def _join(mean: str, sd: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from diffeode.evaluation.catalogue import METRICS
 from diffeode.statistics.tidy import counts, whole_image
 
-_MEDIAN = ("seconds", "cpu_seconds", "peak_memory_mb")
+_COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 _NOT_SUMMARISED = ("failed", "suspect", "nmi_before")
 
 
@@ -15,9 +15,8 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each experiment and run: counts, and each metric over pairs.
 
     Metrics have the columns ``<metric>_mean`` and ``<metric>_sd``. The SD is that of a sample (n -
-    1), and NaN for one pair. Costs have the column ``<metric>_median`` instead, because one busy
-    minute of the machine would move a mean. A metric that no pair has (landmarks, labels) has no
-    column.
+    1), and NaN for one pair. Costs have the column ``<metric>_median``, too, because one busy
+    minute of the machine moves a mean. A metric that no pair has (landmarks, labels) has no column.
 
     Args:
         metrics: the tidy table (:func:`diffeode.statistics.tidy.collect`).
@@ -32,10 +31,9 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
         if name in _NOT_SUMMARISED or values.empty:
             continue
         grouped = values.groupby(["experiment", "run"])["value"]
-        if name in _MEDIAN:
+        table[f"{name}_mean"], table[f"{name}_sd"] = grouped.mean(), grouped.std()
+        if name in _COSTS:
             table[f"{name}_median"] = grouped.median()
-        else:
-            table[f"{name}_mean"], table[f"{name}_sd"] = grouped.mean(), grouped.std()
     return table.reset_index()
 
 

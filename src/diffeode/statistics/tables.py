@@ -27,7 +27,8 @@ _OF_MODELS = {
     "folds_central_grid_percent": "|J| ≤ 0 (% of grid)",
     "parameters_per_voxel": "parameters / voxel",
 }
-_TIME = "seconds_median"
+_TIMES = ("seconds_mean", "seconds_median")
+"""The paper gives means (section V-A), which one busy minute of the machine moves."""
 BOLD = _QUALITY
 """The metrics whose best mean is bold."""
 
@@ -47,8 +48,8 @@ def main_results(
         reported: from :func:`diffeode.statistics.reported.read_reported`.
 
     Returns:
-        Columns ``experiment method pairs``, means and SD, ``seconds_median``, and, where there is
-        something reported, ``reported Dice`` and ``reported |J| ≤ 0 (%)``.
+        Columns ``experiment method pairs``, means and SD, ``seconds_mean seconds_median``, and,
+        where there is something reported, ``reported Dice`` and ``reported |J| ≤ 0 (%)``.
     """
     table = beside(summary, reported, "dice", f"{REPORTED} Dice")
     table = beside(table, reported, "folds_central_grid_percent", f"{REPORTED} |J| ≤ 0 (% of grid)")
@@ -67,7 +68,7 @@ def main_results(
             "pairs": [_of(n, pairs) for n, pairs in zip(table["n"], table["pairs"], strict=True)],
         }
     )
-    costs = [_TIME] if _TIME in table else []
+    costs = [name for name in _TIMES if name in table]
     numbers = table[[*measured, *costs, *said]]
     return pd.concat([found, numbers.replace("", MISSING)], axis="columns")
 
@@ -198,6 +199,7 @@ def structures(
     absent: pd.DataFrame,
     titles: Mapping[str, str],
     experiments: Mapping[str, str],
+    runs: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the mean Dice of every structure, with a column for each method.
 
@@ -205,7 +207,10 @@ def structures(
         by_label: from :func:`diffeode.statistics.summary.dice_by_label`.
         absent: from :func:`diffeode.statistics.summary.absent_labels`; such a label has a row that
             says so.
+        titles, experiments: run and experiment to shown title.
+        runs: the runs that have a column, in their order; all where it is empty.
     """
+    by_label = by_label[by_label["run"].isin(runs)] if runs else by_label
     rows = by_label.assign(
         experiment=by_label["experiment"].map(lambda name: experiments.get(name, name)),
         method=by_label["run"].map(lambda name: titles.get(name, name)),
@@ -217,7 +222,8 @@ def structures(
     wide = rows.pivot_table(
         index=keys, columns="method", values="dice", aggfunc="first", sort=False
     )
-    methods = list(dict.fromkeys(rows["method"]))
+    found = dict(zip(rows["run"], rows["method"], strict=True))
+    methods = [found[run] for run in runs or found if run in found]
     order = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
     wide = wide.reindex(index=order, columns=methods).fillna(MISSING)
     shown = wide.reset_index().rename(columns={"label_name": "structure"})

@@ -4,7 +4,8 @@ missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -18,6 +19,9 @@ from diffeode.study.descriptors import descriptor_of
 from diffeode.study.files import parts_of_study
 from diffeode.study.model import Dataset
 
+KINDS = ("dataset", "preparation", "run")
+"""The kinds of needs, in the order of a study's work."""
+
 
 @final
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Need:
     """One thing that a study uses.
 
     Attributes:
-        kind: ``dataset``, ``preparation`` or ``run``.
+        kind: one of :data:`KINDS`.
         name: the name of the dataset, of the step and its tool, or of the run.
         problem: what is missing and what to do, as a sentence; empty where it can work here.
     """
@@ -52,6 +56,23 @@ def needs_of(study: Path, repository: Path) -> list[Need]:
         *_templates(datasets),
         *_tools(datasets),
         *(Need("run", run.name, "".join(obstacles([run], provided=described))) for run in runs),
+    ]
+
+
+def merged(needs: Iterable[Need]) -> list[Need]:
+    """Return each of ``needs`` once, sorted by kind in the order of a study's work.
+
+    What has a name in several studies is here where no study lacks anything of it, and has every
+    problem that one of them has with it.
+    """
+    problems: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for need in needs:
+        problems[need.kind, need.name] |= {need.problem: None} if need.problem else {}
+    return [
+        Need(kind, name, " ".join(found))
+        for wanted in KINDS
+        for (kind, name), found in problems.items()
+        if kind == wanted
     ]
 
 

@@ -20,6 +20,11 @@ except InputError as error:
 ABOUT_SUBSET = (
     " Dice, subset, is over the structures that the label table marks." if HAS_SUBSET else ""
 )
+ABOUT_CHOSEN = (
+    f" It shows the {len(STUDY.shown.runs)} of {len(STUDY.runs)} methods that the study chooses for its figures; dice_by_label.tsv has all."
+    if STUDY.shown.runs
+    else ""
+)
 
 
 def points_of(sweep):

@@ -32,11 +32,11 @@ def files_read():
     for experiment, pair in shown_pairs():
         names = {"experiment": experiment, "pair": pair}
         receipts = {run.name: REGISTRATION.format(**names, run=run.name) for run in STUDY.runs}
-        for run, receipt in receipts.items():
-            found[PANEL.format(**names, run=run)] = {receipt: READ_BY_PANELS}
         beside = {receipts[run]: READ_BY_PANELS for run in runs_beside()}
         curves = dict.fromkeys(receipts.values(), READ_BY_CURVES)
         for kind in KINDS:
+            for run, receipt in receipts.items():
+                found[f"{PANEL.format(**names, run=run)}.{kind}"] = {receipt: READ_BY_PANELS}
             found[f"{BESIDE.format(**names)}.{kind}"] = beside
             found[f"{CONVERGENCE.format(**names)}.{kind}"] = curves
     return found
