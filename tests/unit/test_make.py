@@ -119,7 +119,9 @@ exit "$SNAKEMAKE_ENDS_WITH"
 
 
 def words_of_report(folder: Path, profile: str, ends_with: int = 0) -> tuple[list[str], str, int]:
-    """Return the words with which `make report` starts Snakemake, what it says and its exit code."""
+    """Return the words with which `make report` starts Snakemake, what make says, and its exit
+    code.
+    """
     programs = folder / "venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "snakemake").write_text(_TELLING)

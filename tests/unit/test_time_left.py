@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY / "workflow"), str(REPOSITORY / "workflow" / "lib")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "lib"))
 import slurm
 import status
 from snakemake_internals import Job
