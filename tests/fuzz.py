@@ -10,13 +10,14 @@ that made it fail are kept in the folder of --keep, and their names tell kind an
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import gzip
 import logging
+import math
 import os
 import random
 import re
 import resource
-import shutil
 import signal
 import struct
 import sys
@@ -218,13 +219,14 @@ def _within(seconds: float) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------- the child
 
 
-def _work(name: str, seed: int, first: int, until: float, told: Connection, folder: Path) -> None:
+def _work(name: str, seed: int, first: int, end: End, told: Connection, folder: Path) -> None:
     """Judge broken files of a kind one after the other; send the number of each file before it is
     judged, and what is wrong afterwards.
     """
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _ROOM_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.disable()  # pytest has enabled it; the parent says that this process crashed
     said = (folder / "said").open("w+b")
     os.dup2(said.fileno(), 1)
     os.dup2(said.fileno(), 2)
@@ -232,7 +234,7 @@ def _work(name: str, seed: int, first: int, until: float, told: Connection, fold
     path = folder / kind.name
     kind.make(path)
     whole, number = path.read_bytes(), first
-    while time.monotonic() < until:
+    while not end.is_after(number):
         told.send((number, None))
         path.write_bytes(case(kind, whole, seed, name, number))
         wrong = judge(kind, path)
@@ -246,30 +248,56 @@ def _work(name: str, seed: int, first: int, until: float, told: Connection, fold
     os._exit(0)
 
 
-def fuzz(name: str, seed: int, seconds: float, keep: Path | None = None) -> tuple[int, list[Fault]]:
-    """Break files of the kind ``name`` for so many seconds; return how many, and the faults."""
+@dataclass(frozen=True)
+class End:
+    """When the fuzz of a kind ends.
+
+    Attributes:
+        files: after so many files.
+        until: at this time of the monotonic clock, but not before the first file.
+    """
+
+    files: float = math.inf
+    until: float = math.inf
+
+    def is_after(self, number: int) -> bool:
+        """Return whether the file of this number is not judged any more."""
+        return number >= self.files or (number > 0 and time.monotonic() >= self.until)
+
+
+def fuzz(name: str, seed: int, end: End, keep: Path | None = None) -> tuple[int, list[Fault]]:
+    """Break files of the kind ``name``; return how many, and the faults."""
     faults: list[Fault] = []
-    until, number = time.monotonic() + seconds, 0
-    while time.monotonic() < until or number == 0:
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-            number, fault = _until_it_dies(name, seed, number, until, Path(folder))
-            if fault and keep:
-                _keep(keep, fault, seed, Path(folder))
+    number = 0
+    while not end.is_after(number):
+        number, fault = _until_it_dies(name, seed, number, end)
         if fault:
             faults.append(fault)
+        if fault and keep:
+            _keep(keep, fault, seed)
     return number, faults
 
 
-def _until_it_dies(
-    name: str, seed: int, first: int, until: float, folder: Path
-) -> tuple[int, Fault | None]:
+def fuzz_once(name: str, seed: int, number: int) -> Fault | None:
+    """Return what is wrong with what the reader makes of one file; None where nothing is."""
+    return _until_it_dies(name, seed, number, End(files=number + 1))[1]
+
+
+def _until_it_dies(name: str, seed: int, first: int, end: End) -> tuple[int, Fault | None]:
     """Return the number of the next file, and the fault at which the work ended, if any."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        number, wrong = _last_of_a_child(name, seed, first, end, Path(folder))
+    return number + 1, Fault(name, number, wrong) if wrong else None
+
+
+def _last_of_a_child(name: str, seed: int, first: int, end: End, folder: Path) -> tuple[int, str]:
+    """Return the number of the last file that a child judges, and what is wrong, if anything."""
     here, there = Pipe(duplex=False)
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         try:
-            _work(name, seed, first, until, there, folder)
+            _work(name, seed, first, end, there, folder)
         finally:
             os._exit(3)
     there.close()
@@ -289,17 +317,16 @@ def _until_it_dies(
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    if not wrong and code:
-        wrong = f"the process ended with {code}"
-    return number + 1, Fault(name, number, wrong) if wrong else None
+    return number, wrong or (f"the process ended with {code}" if code else "")
 
 
-def _keep(keep: Path, fault: Fault, seed: int, folder: Path) -> None:
+def _keep(keep: Path, fault: Fault, seed: int) -> None:
+    """Write the broken file of a fault, which the child may have written over since."""
     keep.mkdir(parents=True, exist_ok=True)
     kind = KINDS[fault.kind]
-    words = fault.kind.replace(" ", "-")
-    if (folder / kind.name).is_file():
-        shutil.copy(folder / kind.name, keep / f"{words}-{seed}-{fault.number}-{kind.name}")
+    file = keep / f"{fault.kind.replace(' ', '-')}-{seed}-{fault.number}-{kind.name}"
+    kind.make(file)
+    file.write_bytes(case(kind, file.read_bytes(), seed, fault.kind, fault.number))
 
 
 def main() -> int:
@@ -312,7 +339,8 @@ def main() -> int:
     names = [options.kind] if options.kind else list(KINDS)
     failed = total = 0
     for name in names:
-        count, faults = fuzz(name, options.seed, options.seconds / len(names), options.keep)
+        end = End(until=time.monotonic() + options.seconds / len(names))
+        count, faults = fuzz(name, options.seed, end, options.keep)
         failed, total = failed + len(faults), total + count
         print(f"{name}: {count} files, {len(faults)} faults", flush=True)
         for what, numbers in _gathered(faults).items():

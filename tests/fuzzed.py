@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fuzzed_geometry as geometry
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -33,10 +34,13 @@ from diffeode.datasets.pairs import pairs_drawn_before
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import read_label_table
 from diffeode.files import io
+from diffeode.files.afni import read_matrix
 from diffeode.files.checked_yaml import read_yaml
 from diffeode.files.landmarks import read_landmarks
+from diffeode.files.pictures import read_picture
 from diffeode.files.points import Points, read_points
 from diffeode.files.tables import read_numbers, read_words
+from diffeode.files.transforms import read_transform
 from diffeode.geometry.image import Image, Labels
 from diffeode.geometry.space import Grid, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField
@@ -494,6 +498,57 @@ KINDS = {
     "ITK affine": Kind(
         "a.mat", write_itk_mat, affine_from_ants, _is_lps_affine, fields=_ITK_MAT_FIELDS
     ),
+    "ITK affine in text": Kind(
+        "a.tfm",
+        geometry.write_affine_of_itk,
+        read_transform,
+        geometry.is_the_map_of_itk,
+        is_text=True,
+    ),
+    "ITK affine in HDF5": Kind(
+        "a.h5", geometry.write_affine_of_itk, read_transform, geometry.is_the_map_of_itk
+    ),
+    "ITK field in HDF5": Kind(
+        "a.h5", geometry.write_field_of_itk, read_transform, geometry.is_the_map_of_itk
+    ),
+    "FreeSurfer matrix": Kind(
+        "a.lta",
+        geometry.write_matrix_of_freesurfer,
+        geometry.read_matrix_of_freesurfer,
+        geometry.is_matrix_of_freesurfer,
+        is_text=True,
+    ),
+    "FLIRT matrix": Kind(
+        "a.mat",
+        geometry.write_matrix_of_flirt,
+        geometry.read_matrix_of_flirt,
+        geometry.is_matrix_of_flirt,
+        is_text=True,
+    ),
+    "AFNI matrix": Kind(
+        "a.aff12.1D",
+        geometry.write_matrix_of_afni,
+        read_matrix,
+        geometry.is_matrix_of_afni,
+        is_text=True,
+    ),
+    "Slicer landmarks": Kind(
+        "a.fcsv",
+        geometry.write_landmarks_of_slicer,
+        read_points,
+        geometry.are_points_of_fcsv,
+        is_text=True,
+    ),
+    "Slicer markups": Kind(
+        "a.mrk.json",
+        geometry.write_landmarks_of_slicer,
+        read_points,
+        geometry.are_points_of_markups,
+        is_text=True,
+    ),
+    "PNG": Kind("a.png", geometry.write_colours, read_picture, geometry.is_the_picture),
+    "JPEG": Kind("a.jpg", geometry.write_colours, read_picture, geometry.is_pillows_picture),
+    "TIFF": Kind("a.tif", geometry.write_colours, read_picture, geometry.is_pillows_picture),
     "landmarks": Kind(
         "a.tsv",
         write_text(LANDMARKS),

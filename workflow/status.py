@@ -15,10 +15,12 @@ import json
 import logging
 import re
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -58,8 +60,8 @@ class Unit:
     """One job of the study's plan: its stage, its name, its state, and why it would run.
 
     Attributes:
-        costs: where its costs are written once it has ended, or None.
-        where: the job of Slurm that makes it, with its node and its start where it runs.
+        costs: where its costs are written once it has ended; None where they are written nowhere.
+        in_slurm: the job of Slurm that makes it or, where it is done, that may have made it.
     """
 
     stage: str
@@ -67,7 +69,19 @@ class Unit:
     state: str
     why: str
     costs: Path | None = None
-    where: str = ""
+    in_slurm: slurm.Queued | None = None
+
+    @property
+    def where(self) -> str:
+        """The job of Slurm that is to make it, with its node and its start where it runs; empty
+        where there is none.
+        """
+        if self.in_slurm is None or self.state not in IN_SLURM:
+            return ""
+        number, since = self.in_slurm.number, self.in_slurm.start.replace("T", " ")
+        if not self.in_slurm.runs:
+            return f"Slurm job {number} ({self.in_slurm.reason})"
+        return f"Slurm job {number} on {self.in_slurm.node} since {since}"
 
 
 def main(arguments: list[str]) -> int:
@@ -157,15 +171,10 @@ def made_in_slurm(results: Path) -> dict[str, slurm.Queued]:
 def _in_slurm(job: Job, unit: Unit, costs: Path | None, in_slurm: dict[str, slurm.Queued]) -> Unit:
     """Return a unit with its costs, and with the state of its job in Slurm where it has one."""
     queued = next((in_slurm[file] for file in job.outputs if file in in_slurm), None)
-    if queued is None or unit.state == "done":
-        return replace(unit, costs=costs)
-    where = f"Slurm job {queued.number}"
-    if not queued.runs:
-        return replace(unit, costs=costs, state="queued", where=f"{where} ({queued.reason})")
-    since = queued.start.replace("T", " ")
-    return replace(
-        unit, costs=costs, state="running", where=f"{where} on {queued.node} since {since}"
-    )
+    state = unit.state
+    if queued is not None and state != "done":
+        state = "running" if queued.runs else "queued"
+    return replace(unit, costs=costs, state=state, in_slurm=queued)
 
 
 def _costs(log: Path) -> Path:
@@ -213,7 +222,7 @@ def report(study: Any, everything: list[Unit], jobs_ahead: int) -> list[str]:
     pairs = sum(len(experiment.pairs) for experiment in study.experiments)
     head = f"{study.title}: study {study.name}, {_count(len(study.experiments), 'experiment')}, "
     head += f"{_count(pairs, 'pair')}, {_count(len(study.runs), 'run')}; results in {study.results}"
-    now = [*_running(everything), *_time_left(everything)]
+    now = [*_running(everything), *_time_left(everything, time.time())]
     ahead = [*_failures(everything), *_next_run(everything, jobs_ahead)]
     return [head, "", *_table(everything), "", *now, *ahead]
 
@@ -243,30 +252,67 @@ def _running(everything: list[Unit]) -> list[str]:
     return ["In Slurm's queue:", *lines[:_LISTED], *more, ""] if lines else []
 
 
-def _time_left(everything: list[Unit]) -> list[str]:
-    """Return the time that the jobs ahead will take if as many run side by side as now."""
-    at_once = sum(unit.state == "running" for unit in everything)
+def _time_left(everything: list[Unit], now: float) -> list[str]:
+    """Return the time that the work ahead will take if as many jobs run side by side as now.
+
+    Every stage is judged by its own units that are done, and one of which none is done takes as
+    long as the median stage. A unit counts nothing where its costs are written nowhere, as those of
+    an evaluation, which takes much less than the registration before it.
+
+    Args:
+        now: seconds since 1970.
+    """
     took: dict[str, list[float]] = defaultdict(list)
     for unit in everything:
-        if unit.state == "done" and unit.costs and unit.costs.is_file():
-            took[unit.stage].append(_seconds(unit.costs))
-    if not at_once or not took:
+        if unit.state == "done" and (seconds := _seconds(unit)) is not None:
+            took[unit.stage].append(seconds)
+    at_work: dict[slurm.Queued, list[Unit]] = defaultdict(list)
+    for unit in everything:
+        if unit.in_slurm and unit.in_slurm.runs:
+            at_work[unit.in_slurm].append(unit)
+    if not at_work or not took:
         return []
-    means = {stage: sum(seconds) / len(seconds) for stage, seconds in took.items()}
-    usual = sorted(means.values())[len(means) // 2]
-    ahead = sum(means.get(unit.stage, usual) for unit in everything if unit.state != "done")
-    return [f"About {duration(ahead / at_once)} left, with as many jobs at once as now.", ""]
+    means = {stage: mean(seconds) for stage, seconds in took.items()}
+    usual = median(means.values())
+
+    def expected(units: Iterable[Unit], *states: str) -> float:
+        return sum(
+            means.get(unit.stage, usual) for unit in units if unit.state in states and unit.costs
+        )
+
+    ahead = expected(everything, "missing", "stale", "failed", "queued")
+    for job, units in at_work.items():
+        ahead += max(expected(units, "running") - _spent_on_the_next(job, units, now), 0.0)
+    return [f"About {duration(ahead / len(at_work))} left, with as many jobs at once as now.", ""]
 
 
-def _seconds(costs: Path) -> float:
-    """Return the seconds that a job or a registration took; 0 where the file is damaged."""
-    text = costs.read_text(encoding="utf-8")
+def _spent_on_the_next(job: slurm.Queued, units: Iterable[Unit], now: float) -> float:
+    """Return for how many seconds a job has worked on those of its ``units`` that are not done.
+
+    A job makes the units of a chunk one after the other.
+    """
+    began = job.began
+    if began is None:
+        return 0.0
+    made_now = [unit for unit in units if unit.state == "done" and _written(unit.costs) >= began]
+    return max(now - began - sum(_seconds(unit) or 0.0 for unit in made_now), 0.0)
+
+
+def _written(file: Path | None) -> float:
+    return file.stat().st_mtime if file and file.is_file() else 0.0
+
+
+def _seconds(unit: Unit) -> float | None:
+    """Return the seconds that a unit took; None where no file says so, or the file is damaged."""
+    if unit.costs is None or not unit.costs.is_file():
+        return None
+    text = unit.costs.read_text(encoding="utf-8", errors="replace")
     try:
-        if costs.suffix == ".json":
+        if unit.costs.suffix == ".json":
             return float(json.loads(text)["seconds"])
         return float(text.splitlines()[-1].split("\t")[0])
     except (IndexError, KeyError, TypeError, ValueError):
-        return 0.0
+        return None
 
 
 def _failures(everything: list[Unit]) -> list[str]:

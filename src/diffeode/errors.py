@@ -7,6 +7,7 @@ import re
 _OF_MEMORY = re.compile(
     r"out ?of ?memory|can't allocate memory|cannot allocate memory|bad_alloc", re.IGNORECASE
 )
+_LONGEST_REASON = 200
 
 
 class InputError(ValueError):
@@ -48,6 +49,13 @@ class ToolError(RegistrationError):
 def first_line(error: Exception) -> str:
     """Return the first line of the message of ``error``, or its class where it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def brief_reason(error: Exception) -> str:
+    """Return the first line of the message of ``error`` as far as it is quickly read: messages of
+    libraries quote what a damaged file holds.
+    """
+    return first_line(error)[:_LONGEST_REASON]
 
 
 def reason_of(error: Exception) -> str:

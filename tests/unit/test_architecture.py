@@ -18,7 +18,7 @@ BELOW = {
     "fused": set(),
     "process": {"errors"},
     "geometry": {"errors", "fused"},
-    "files": {"errors", "names", "geometry"},
+    "files": {"errors", "names", "process", "geometry"},
     "provenance": {"errors", "formerly", "files"},
     "programs": {"errors", "names", "geometry", "files"},
     "weights": {"errors", "names", "files"},

@@ -4,32 +4,94 @@ more), and those that are made to fill a memory.
 
 import gzip
 import mmap
+import os
 import resource
+import signal
 import struct
+import time
 import zipfile
 
 import nibabel as nib
 import numpy as np
 import pytest
-from fuzz import Hang, case, fuzz, judge
+from fuzz import End, Hang, case, fuzz, fuzz_once, judge
 from fuzzed import KINDS, Kind
 
 from diffeode.errors import DamagedFileError, InputError
 from diffeode.files import io
 from diffeode.files.checked_yaml import parse_yaml
+from diffeode.files.itk import read_itk
 from diffeode.files.tables import read_words
 from diffeode.process.watch import watched
 from diffeode.provenance.receipt import read_receipt
 
-_SECONDS = 0.6
+_FILES = 50
+"""The number of files of each kind; the first one is whole."""
+_LEAST_BROKEN = 2000
 _SEED = 0
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_whole_file_is_read_and_broken_ones_are_read_rightly_or_refused(name):
-    count, faults = fuzz(name, _SEED, _SECONDS)
+    count, faults = fuzz(name, _SEED, End(files=_FILES))
     assert faults == []
-    assert count > 1
+    assert count == _FILES
+
+
+def test_thousands_of_files_are_broken():
+    assert len(KINDS) * (_FILES - 1) >= _LEAST_BROKEN
+
+
+def test_the_fuzz_goes_on_after_a_fault_and_judges_no_file_twice(tmp_path, monkeypatch):
+    """A reader that fails at every broken file costs each of them once, and those are kept."""
+    failing = Kind("a.txt", lambda path: path.write_text("whole"), _failing_at_the_broken)
+    monkeypatch.setitem(KINDS, "failing", failing)
+    wholes = [case(failing, b"whole", _SEED, "failing", n) == b"whole" for n in range(5)]
+    assert wholes[0]
+    broken = [number for number, is_whole in enumerate(wholes) if not is_whole]
+    count, faults = fuzz("failing", _SEED, End(files=5), tmp_path / "kept")
+    assert (count, [fault.number for fault in faults]) == (5, broken)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    assert kept == {
+        f"failing-{_SEED}-{n}-a.txt": case(failing, b"whole", _SEED, "failing", n) for n in broken
+    }
+
+
+def _ending_its_process(path):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _failing_at_the_broken(path):
+    if path.read_bytes() != b"whole":
+        raise KeyError("it is broken")
+
+
+def test_the_fuzz_ends_at_its_time_but_judges_one_file():
+    count, _ = fuzz("landmarks", _SEED, End(until=time.monotonic()))
+    assert count == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *(("ITK affine in HDF5", 104), ("ITK field in HDF5", 107), ("ITK field in HDF5", 142)),
+        *(("ITK field in HDF5", 24), ("ITK field in HDF5", 57), ("ITK affine in text", 219)),
+        *(("FreeSurfer matrix", 116), ("AFNI matrix", 74), ("Slicer markups", 25)),
+        *(("PNG", 137), ("TIFF", 1), ("TIFF", 128)),
+    ],
+)
+def test_files_at_which_readers_failed_once(name, number):
+    """They ended the process, filled the memory, raised, printed or were read wrongly."""
+    assert fuzz_once(name, _SEED, number) is None
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
+def test_a_file_at_which_hdf5_ends_the_process_is_refused(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"any")
+    monkeypatch.setattr("diffeode.files.itk._read_in_vain", _ending_its_process)
+    with pytest.raises(InputError, match="cannot be read as a transform of ITK or ANTs; fetch"):
+        read_itk(path)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,4 +1,4 @@
-"""Targets of the Makefile that run several studies, with a program in the place of Snakemake."""
+"""Targets of the Makefile, with a program in the place of Snakemake."""
 
 from __future__ import annotations
 
@@ -108,3 +108,55 @@ def test_a_study_in_which_something_failed_lets_the_others_go_on(tmp_path):
         how = "ended with failures" if name == "poster" else "done"
         took = rf"Study {number} of {STUDIES}, {name}, {how}: 0:00:\d\d, 0:00:\d\d in all\n"
         assert re.search(took, said), said
+
+
+_TELLING = """\
+#!/bin/sh
+for word in "$@"; do printf '%s\\n' "$word" >> words.txt; done
+echo "some words of Snakemake"
+exit "$SNAKEMAKE_ENDS_WITH"
+"""
+
+
+def words_of_report(folder: Path, profile: str, ends_with: int = 0) -> tuple[list[str], str, int]:
+    """Return the words with which `make report` starts Snakemake, what make says, and its exit
+    code.
+    """
+    programs = folder / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "snakemake").write_text(_TELLING)
+    (programs / "snakemake").chmod(0o755)
+    (folder / "mine.yaml").write_text("title: Any\nstudy: mine\n")
+    run = subprocess.run(
+        [
+            *("make", "-f", str(REPOSITORY / "Makefile"), "report", "-o", "setup"),
+            *(f"VENV={folder / 'venv'}", f"PROFILE={profile}", "CONFIG=mine.yaml"),
+        ],
+        cwd=folder,
+        env=os.environ | {"SNAKEMAKE_ENDS_WITH": str(ends_with)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = (folder / "words.txt").read_text().splitlines()
+    return words, run.stdout, run.returncode
+
+
+@pytest.mark.parametrize("profile", ["slurm", "slurm-array", "cluster-generic", "default", "gpu"])
+def test_a_report_is_written_with_the_profile_of_the_study(tmp_path, profile):
+    """Where jobs run on this machine, Snakemake is told on how many cores."""
+    words, said, code = words_of_report(tmp_path, profile)
+    cores = ["--cores", "all"] if profile in ("default", "gpu") else []
+    assert words == [
+        *("--workflow-profile", f"workflow/profiles/{profile}", *cores),
+        *("--configfile", "mine.yaml", "--report", "results/studies/mine/report.html"),
+    ]
+    assert (said, code) == ("Report:  results/studies/mine/report.html\n", 0)
+    log = tmp_path / "results" / "logs" / "report" / "mine.log"
+    assert log.read_text() == "some words of Snakemake\n"
+
+
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path):
+    _, said, code = words_of_report(tmp_path, "slurm", ends_with=1)
+    assert said == "The report could not be written: see results/logs/report/mine.log\n"
+    assert code != 0

@@ -94,6 +94,11 @@ class Queued:
         """Whether it has started."""
         return self.state not in _WAITING
 
+    @property
+    def began(self) -> float | None:
+        """When it started, in seconds since 1970; None where it has not, or Slurm does not say."""
+        return _seconds(self.start) if self.runs else None
+
 
 _FORM = "%i|%j|%T|%N|%S|%r"
 

@@ -67,12 +67,12 @@ def read_matrix(path: Path | str) -> Affine:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         numbers = [float(word) for line in lines for word in line.partition("#")[0].split()]
         matrix = np.eye(4)
-        matrix[:3] = np.array(numbers).reshape(3, 4)
+        matrix[:3] = np.asarray_chkfinite(numbers).reshape(3, 4)
         return Affine(flip_matrix_ras_lps(matrix))
     except (ValueError, OSError):
         raise InputError(
-            f"{path} does not hold one matrix of AFNI, which has {_NUMBERS} numbers; give one of "
-            "3dAllineate -1Dmatrix_save."
+            f"{path} does not hold one matrix of AFNI, which has {_NUMBERS} finite numbers; give "
+            "one of 3dAllineate -1Dmatrix_save."
         ) from None
 
 

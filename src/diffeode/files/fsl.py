@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from diffeode.errors import InputError, first_line
+from diffeode.errors import InputError, brief_reason
 from diffeode.files.headers import grid_of
 from diffeode.files.io import nifti_of, open_volume, save_nifti, written_whole
 from diffeode.files.presence import require_file
@@ -27,7 +27,6 @@ _COEFFICIENTS = (2007, 2008, 2009, 2016, 2017, 2018)
 """The intents of files of FNIRT and TOPUP that hold coefficients."""
 _EVERY, _LEAST_SCALE = 7, 1e-9
 """Every so many voxels are looked at, and smaller scales count as this one."""
-_LONGEST_REASON = 200
 
 
 def to_fsl_mm(grid: Grid) -> np.ndarray:
@@ -67,8 +66,9 @@ def read_flirt(path: Path | str, fixed: Grid, moving: Grid) -> Affine:
     try:
         return of_flirt(np.loadtxt(path), fixed, moving)
     except (ValueError, OSError) as error:
-        reason = first_line(error)[:_LONGEST_REASON]
-        raise InputError(f"{path} does not hold a 4 x 4 matrix of numbers ({reason}).") from None
+        raise InputError(
+            f"{path} does not hold a 4 x 4 matrix of numbers ({brief_reason(error)})."
+        ) from None
 
 
 def of_flirt(matrix: np.ndarray, fixed: Grid, moving: Grid) -> Affine:

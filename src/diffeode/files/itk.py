@@ -1,24 +1,27 @@
 """Reading the files in which ITK and ANTs keep transforms: text, MATLAB 4 and HDF5.
 
 ITK reads a file whose numbers end too early without a word, and takes those of the identity for
-what is missing. Here such a file is refused.
+what is missing. Here such a file is refused. HDF5, by which ITK reads, ends the whole process at
+some damaged files, so each is read in a process of its own first.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffeode.errors import DamagedFileError, InputError
+from diffeode.files.quiet import silent_libraries
+from diffeode.process.watch import watched
 
 if TYPE_CHECKING:
     import SimpleITK
 
+ARCHIVE_SUFFIXES = (".h5", ".hdf5")
 TEXT_START = b"#Insight Transform File"
+_TEXT_SUFFIXES = (".txt", ".tfm")
+_LONGEST_MINUTES = 10.0
 _HEADER = struct.Struct("<5i")
 """The header of a matrix in MATLAB 4: type, rows, columns, whether complex, and bytes of name."""
 _BYTES_OF_NUMBER = {0: 8, 10: 4, 20: 4, 30: 2, 40: 2, 50: 1}
@@ -34,20 +37,35 @@ def read_itk(path: Path) -> SimpleITK.Transform:
     """
     import SimpleITK
 
-    try:
-        with _silent_libraries():
-            read = SimpleITK.ReadTransform(str(path))
-    except (RuntimeError, UnicodeDecodeError):  # a message of ITK may quote the damaged bytes
-        raise InputError(
-            f"{path} cannot be read as a transform of ITK or ANTs; fetch or make it again."
-        ) from None
     content = path.read_bytes()
     is_text = content.startswith(TEXT_START)
+    if path.name.lower().endswith(_TEXT_SUFFIXES) and not is_text:
+        raise _unreadable(path)  # ITK takes any text for a transform
+    try:
+        with silent_libraries():
+            if path.name.lower().endswith(ARCHIVE_SUFFIXES):
+                watched(lambda: _read_in_vain(path), _LONGEST_MINUTES)
+            read = SimpleITK.ReadTransform(str(path))
+    except (RuntimeError, UnicodeDecodeError):  # a message of ITK may quote the damaged bytes
+        raise _unreadable(path) from None
     if is_text and not _holds_all_numbers(content.decode("utf-8", "replace"), _parts(read)):
         raise _cut_off(path)
     if path.name.lower().endswith(".mat") and not is_text and not _ends_with_a_matrix(content):
         raise _cut_off(path)
     return read
+
+
+def _read_in_vain(path: Path) -> None:
+    """Read a transform, which may end this process, and return nothing."""
+    import SimpleITK
+
+    SimpleITK.ReadTransform(str(path))
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(
+        f"{path} cannot be read as a transform of ITK or ANTs; fetch or make it again."
+    )
 
 
 def _cut_off(path: Path) -> DamagedFileError:
@@ -105,18 +123,3 @@ def _ends_with_a_matrix(content: bytes) -> bool:
         at += _HEADER.size + name + numbers * _BYTES_OF_NUMBER.get(kind, 8)
         matrices += 1
     return at == len(content) and matrices >= 2
-
-
-@contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Keep what C libraries write to standard error in the block, such as HDF5's stack, from the
-    user, who is told in a sentence.
-    """
-    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nothing)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffeode.errors import InputError, first_line
+from diffeode.errors import InputError, brief_reason
 from diffeode.files.fsl import of_flirt
 from diffeode.files.io import write_text
-from diffeode.files.itk import read_itk
+from diffeode.files.itk import ARCHIVE_SUFFIXES, read_itk
 from diffeode.files.presence import require_file
 from diffeode.geometry.plane import affine_between, is_slice
 from diffeode.geometry.space import Grid, flip_matrix_ras_lps
@@ -25,7 +25,7 @@ from diffeode.geometry.transform import Affine
 if TYPE_CHECKING:
     import SimpleITK
 
-_ITK_SUFFIXES = (".txt", ".tfm", ".mat", ".xfm", ".h5", ".hdf5")
+_ITK_SUFFIXES = (".txt", ".tfm", ".mat", ".xfm", *ARCHIVE_SUFFIXES)
 _FLIRT_SUFFIX = ".mat"
 _PROBES_MM = np.array([[0, 0, 0], [100, 0, 0], [0, 100, 0], [0, 0, 100], [70, -40, 90]], float)
 _LARGEST_BEND_MM = 1e-4
@@ -128,7 +128,7 @@ def _named(path: Path, read: Callable[[], Affine]) -> Affine:
             f"{path} cannot be read as a transform (it has no type or no matrix)."
         ) from None
     except (InputError, ValueError, IndexError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a transform ({first_line(error)}).") from None
+        raise InputError(f"{path} cannot be read as a transform ({brief_reason(error)}).") from None
 
 
 def _four_by_four(path: Path) -> np.ndarray | None:

@@ -17,6 +17,7 @@ import numpy as np
 from diffeode.errors import DamagedFileError, InputError, first_line
 from diffeode.files.io import written_whole
 from diffeode.files.presence import require_file
+from diffeode.files.quiet import silent_libraries
 from diffeode.geometry.image import Image
 from diffeode.geometry.space import RAS_TO_LPS, Grid
 
@@ -101,10 +102,12 @@ def read_picture(path: Path | str) -> Picture:
     require_file(path)
     if path.stat().st_size == 0:
         raise DamagedFileError(f"{path} is empty; fetch or make it again.")
-    with _one_sentence(path):
+    with _one_sentence(path), silent_libraries():
         import PIL.Image
         from PIL import ImageOps
 
+        with PIL.Image.open(path) as opened:
+            opened.verify()  # the checksums of a PNG, which are not looked at by reading its pixels
         with PIL.Image.open(path) as opened:
             _require_one(opened, path)
             profile = opened.info.get("icc_profile")

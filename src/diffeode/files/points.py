@@ -269,7 +269,7 @@ def _read_markups(path: Path) -> Points:
         places = [
             (mark.get("coordinateSystem", "LPS"), list(mark["controlPoints"])) for mark in markups
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
             f"{path} is no file of markups (JSON with markups and controlPoints); export it anew "
             "from 3-D Slicer."

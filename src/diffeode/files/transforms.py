@@ -15,7 +15,7 @@ import numpy as np
 from diffeode.errors import InputError
 from diffeode.files import io, volumes
 from diffeode.files.headers import grid_of
-from diffeode.files.itk import TEXT_START, read_itk
+from diffeode.files.itk import ARCHIVE_SUFFIXES, TEXT_START, read_itk
 from diffeode.files.presence import require_file
 from diffeode.geometry.maps import collapsed
 from diffeode.geometry.plane import plane_itk_frame, stays_in_plane
@@ -28,7 +28,6 @@ from diffeode.geometry.space import (
 from diffeode.geometry.transform import Affine, Chain, DisplacementField, Transform
 
 FIELD_SUFFIXES = (".nii", ".nii.gz")
-ARCHIVE_SUFFIXES = (".h5", ".hdf5")
 AFFINE_SUFFIXES = (".txt", ".tfm", ".mat")
 SUFFIXES = (*FIELD_SUFFIXES, *AFFINE_SUFFIXES, *ARCHIVE_SUFFIXES)
 """Endings of the names of files that can be written."""
@@ -216,7 +215,8 @@ def of_itk(transform: Any, name: str) -> Transform:
     matrix[:d, 3] = origin
     for axis in range(d):
         matrix[:d, axis] = np.array(transform.TransformPoint(np.eye(d)[axis].tolist())) - origin
-    return Affine(flip_matrix_ras_lps(matrix))
+    with np.errstate(invalid="ignore"):  # Affine refuses what is no finite number
+        return Affine(flip_matrix_ras_lps(matrix))
 
 
 def _field_of_itk(image: Any) -> DisplacementField:
@@ -231,7 +231,9 @@ def _field_of_itk(image: Any) -> DisplacementField:
         vectors = np.pad(vectors[:, :, None], [(0, 0)] * 3 + [(0, 1)])
     x, y, z = vectors.shape[:3]
     grid = Grid((x, y, z), RAS_TO_LPS @ lps)
-    return DisplacementField(flip_ras_lps(vectors).astype(np.float32), grid)
+    with np.errstate(over="ignore"):  # what is no finite number is refused below
+        displacement = flip_ras_lps(vectors).astype(np.float32)
+    return DisplacementField(displacement, grid)
 
 
 def _read_itk(path: Path) -> tuple[Transform, bool]:
