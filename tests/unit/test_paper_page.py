@@ -276,6 +276,16 @@ def test_reported_numbers_of_many_kinds_stand_in_one_column(repository):
     assert "1; Factor of the network&#39;s one halving: 2</td>" in page
 
 
+def test_all_claims_stand_in_a_table_beside_the_page(repository):
+    page_of(repository)
+    table = pd.read_csv(repository / "out" / "claims.tsv", sep="\t", keep_default_na=False)
+    assert table.columns.tolist() == ["item", "claim", "found", "why", "study"]
+    (row,) = table.itertuples(index=False, name=None)
+    assert row[:3] == ("The poster & its table", "Ours wins.", "holds")
+    assert "Method other: p = 0.01, n = 8" in row[3]
+    assert row[4] == "Study mine"
+
+
 def test_the_page_says_on_which_data_and_how_many_pairs(repository):
     page = page_of(repository)
     said = "on: First &amp; best (adults), 9 pairs; Second, 9 pairs."

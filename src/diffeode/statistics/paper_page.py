@@ -32,6 +32,8 @@ from diffeode.files.presence import require_file
 from diffeode.files.tables import read_words
 from diffeode.statistics.reported import OTHER_NUMBERS, SOURCES, read_reported
 
+CLAIMS = "claims.tsv"
+"""Name of the table of all claims."""
 SIGNIFICANT = 0.05
 """The level of significance. Section IV-D of arXiv 2512.22689 has one, whose value is lost."""
 _TEMPLATE = Path(__file__).with_name("paper_page.html")
@@ -154,7 +156,8 @@ class Verdict:
 def write_paper_page(
     description: Path, repository: Path, small: bool, out: Path, titles: Mapping[str, str]
 ) -> None:
-    """Write the page that ``description`` describes to ``out``, with everything in one file.
+    """Write the page that ``description`` describes to ``out``, with everything in one file, and
+    beside it the claims and what was found of each, as the table ``claims.tsv``.
 
     Studies that have not been run are named, and the command that runs them.
 
@@ -187,6 +190,18 @@ def write_paper_page(
     write_text(
         out, template.render(title=content["title"], size=size, items=items, verdicts=verdicts)
     )
+    _write_claims(verdicts, items, out.with_name(CLAIMS))
+
+
+def _write_claims(
+    verdicts: Sequence[tuple[int, str, Verdict]], items: Sequence[Mapping[str, Any]], path: Path
+) -> None:
+    rows = [
+        (items[place - 1]["title"], verdict.claim, verdict.outcome, verdict.why, study)
+        for place, study, verdict in verdicts
+    ]
+    table = pd.DataFrame(rows, columns=["item", "claim", "found", "why", "study"])
+    write_text(path, table.to_csv(sep="\t", index=False, lineterminator="\n"))
 
 
 def _results(study: Path, repository: Path, titles: Mapping[str, str]) -> Results:
