@@ -350,7 +350,10 @@ def oasistrt_to_icbm152_at(spacing_mm: float) -> Maker:
     recipe = Recipe(spacing_mm=spacing_mm)
 
     def make(fixed: Path, moving: Path) -> Case:
-        images = _template(fixed, "T2w", spacing_mm), _around_brain(_prepared(moving, "T1w", recipe))
+        images = (
+            _template(fixed, "T2w", spacing_mm),
+            _around_brain(_prepared(moving, "T1w", recipe)),
+        )
         return _aligned(*images, _template_labels(fixed), _drawn(moving))
 
     return make
