@@ -57,7 +57,7 @@ population: nobody
 kind: virtual
 labels: virtual
 prepare: {bias: none, brain: nonzero, intensity: robust, spacing_mm: 7.5}
-cohort: {persons: 3, spacing_mm: 6.5, seed: 17}
+cohort: {persons: 4, spacing_mm: 6.5, seed: 17}
 """,
     "config/experiments/first.yaml": """\
 title: First
@@ -86,10 +86,10 @@ seed: 13
 """,
     "config/experiments/learned-from.yaml": """\
 title: Learned from
-fixed: {dataset: cohort, modality: T2w}
-moving: {dataset: cohort, modality: T1w}
+fixed: {dataset: cohort, modality: T2w, subjects: ["01", "02"]}
+moving: {dataset: cohort, modality: T1w, subjects: ["03", "04"]}
 alignment: affine
-pairs: 2
+pairs: all
 seed: 14
 """,
     "config/experiments/learned-otherwise.yaml": """\
@@ -97,7 +97,7 @@ title: Learned otherwise
 fixed: {dataset: cohort, modality: T1w}
 moving: {dataset: cohort, modality: T2w}
 alignment: affine
-pairs: 1
+pairs: all
 seed: 15
 """,
     "config/config.yaml": """\

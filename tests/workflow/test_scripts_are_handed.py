@@ -95,7 +95,7 @@ def test_a_cohort(rich_plan, run_script):
     made = run_script(rich_plan.the("cohort"), "diffeode.datasets.virtual.make_cohort")
     assert made.call == (
         (Path("results/sources/cohort"),),
-        {"persons": 3, "spacing_mm": 6.5, "seed": 17},
+        {"persons": 4, "spacing_mm": 6.5, "seed": 17},
     )
 
 
@@ -429,7 +429,7 @@ def test_a_killed_alignment_is_tried_again_until_the_last_attempt(rich_plan, run
         aligning(run_script, job, **killed)
 
 
-@pytest.mark.parametrize(("train_on", "count"), [("learned-from", 2), ("learned-otherwise", 1)])
+@pytest.mark.parametrize(("train_on", "count"), [("learned-from", 4), ("learned-otherwise", 12)])
 def test_a_run_is_trained_on_the_pairs_of_its_experiment(rich_plan, run_script, train_on, count):
     trained = run_script(
         rich_plan.the("train", train_on=train_on),
