@@ -225,6 +225,7 @@ def test_settings_that_are_swept_are_tabulated_and_drawn(
         WHO + "Mean and standard deviation over pairs for each value of a setting; time is a "
         "median. The best mean of an experiment is bold."
     )
+    assert Path("results/studies/rich/tables/sweeps.md").read_text().startswith(said)
     table = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
     titles = ["First (whole heads)", "Mixed (whole heads and persons with labels)"]
     assert [row["experiment"] for row in table] == titles
