@@ -39,8 +39,8 @@ def cluster() -> Iterator[Loopback]:
 
 @pytest.fixture(scope="session")
 def clone(cluster: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A clone with the tiny study, before any run."""
-    made = Clone(tmp_path_factory.mktemp("cluster") / "clone", cluster)
+    """A clone with the tiny study, before any run, in a folder whose name a shell could obey."""
+    made = Clone(tmp_path_factory.mktemp("cluster") / "it's; a clone ünï", cluster)
     yield made
     made.close()
 

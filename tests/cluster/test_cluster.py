@@ -25,6 +25,14 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.timeout(2400)]
             r"Rule \w+ asks for the partition nowhere, but this cluster has only "
             "cpu, gpu and short; ",
         ),
+        (
+            {"gres": "gpu:9"},
+            r"Rule \w+ asks for 9 GPUs, but no node of the partition cpu has more than 2; ",
+        ),
+        (
+            {"gres": "tpu:1"},
+            r"Slurm refuses a job as rule \w+ asks for it \(.*--gres=tpu:1\): .*gres",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_said_before_any_job(clone, cluster, asked, sentence):
@@ -35,6 +43,23 @@ def test_what_cannot_be_had_is_said_before_any_job(clone, cluster, asked, senten
     assert "Traceback" not in run.said
     assert not clone.path("results/registrations").exists()
     assert cluster.queue() == []
+
+
+def test_a_job_with_a_gpu_gets_one_and_the_scratch_of_its_node(clone, cluster, tmp_path):
+    """Only node n1 has GPUs, two of them. One table is made, which tells what its job sees."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    seen = clone.note_surroundings("experiments")
+    gpu = {"gpu": "1", "slurm_partition": "short", "slurm_gpu_partition": "gpu"}
+    clone.write_profile("gpu", tmpdir=str(scratch), **gpu)
+    run = clone.start("results/studies/tiny/tables/experiments.tsv", profile="gpu")
+    assert run.end() == 0, run.said
+    told = json.loads(seen.read_text(encoding="utf-8"))
+    assert (told["SLURM_JOB_PARTITION"], told["SLURMD_NODENAME"]) == ("gpu", "n1")
+    assert told["SLURM_GPUS_ON_NODE"] == "1"
+    assert told["temporary"] == str(scratch)
+    (facts,) = cluster.ask("scontrol", "-o", "show", "job", told["SLURM_JOB_ID"])
+    assert re.search(r"\bTresPerJob=gres:gpu:1\b", facts), facts
 
 
 def test_an_interrupt_leaves_no_job_behind(story):

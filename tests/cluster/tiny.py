@@ -75,6 +75,15 @@ def note_start():
     lines = (ROOT / "starts.txt").read_text().splitlines()
     return sum(line.startswith("{name} ") for line in lines)
 '''
+_NOTING = """
+
+import json
+import os
+import tempfile
+
+with open({file!r}, "w") as noted:
+    json.dump({{**os.environ, "temporary": tempfile.gettempdir()}}, noted)
+"""
 ALONE = "alone"
 """Stands for the array of a job that is a task of none."""
 _TROUBLES = {
@@ -171,6 +180,16 @@ class Clone:
         arguments = (*arguments, "--workflow-profile", f"workflow/profiles/{profile}")
         self._runs.append(Run(self, self._cluster, arguments))
         return self._runs[-1]
+
+    def note_surroundings(self, script: str) -> Path:
+        """Let a script of the workflow write down the variables of its process and its folder for
+        temporary files; return the file, which is JSON.
+        """
+        file = self.root / f"{script}.json"
+        relative = f"workflow/scripts/{script}.py"
+        text = self.path(relative).read_text(encoding="utf-8")
+        self._write(relative, text + _NOTING.format(file=str(file)))
+        return file
 
     def close(self) -> None:
         """Kill every run that has not ended."""

@@ -17,6 +17,7 @@ from diffeode.study.files import (
     expand,
     load_dataset,
     load_study,
+    require_submittable,
     require_untrained,
     require_writable,
 )
@@ -758,3 +759,13 @@ def test_without_a_clone_the_user_s_paths_start_in_the_working_folder(
     shipped = load_dataset("ixi", installed / "_workflow")
     assert shipped.excluded == load_dataset("ixi", REPOSITORY).excluded
     assert shipped.root == Path("../data/ixi")
+
+
+@pytest.mark.parametrize("letter", ['"', "$", "`", "\\", "%"])
+def test_a_path_that_a_cluster_takes_for_more_than_a_name_is_refused(letter):
+    with pytest.raises(InputError, match=r"^The path .* has one of \" \$ ` \\ %, which a cluster"):
+        require_submittable([Path("fine"), f"/data/a{letter}b/results"])
+
+
+def test_a_cluster_takes_spaces_single_quotes_and_other_alphabets():
+    require_submittable([Path("/it's; a & test/ünï 名/*?[a]")])

@@ -114,6 +114,13 @@ class Internals:
         return self._workflow.local_exec and not self._workflow.remote_exec
 
     @property
+    def submits_jobs(self) -> bool:
+        """Whether this process sends jobs to a cluster; known from the first call of an input
+        function on.
+        """
+        return self._workflow.is_main_process and not self._workflow.local_exec
+
+    @property
     def makes_environments(self) -> bool:
         """Whether jobs run in the environments that their rules name."""
         return bool(self._workflow.deployment_settings.deployment_method)

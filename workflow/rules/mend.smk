@@ -14,6 +14,7 @@ from diffeode.registration.runs import obstacles
 from diffeode.files.io import read_image
 from diffeode.prepare.needs import missing
 from diffeode.prepare.recognised import IN_A_STUDY, require_scan
+from diffeode.study.files import require_submittable
 from diffeode.provenance.upkeep import Kind, Planned, complaints, files_to_compare, flat
 
 from slurm import wait_for_earlier_jobs
@@ -100,6 +101,7 @@ def mend():
     if not INTERNALS.is_dry and INTERNALS.is_at_work_elsewhere:
         AT_WORK.update(made_in_chunks())
         return  # its files are in flux
+    require_names_for_a_cluster()
     wait_for_earlier_jobs(STUDY.results, logger.warning, INTERNALS.is_dry)
     found = judged()
     for file, complaint in found.items():
@@ -152,6 +154,15 @@ def _sentence(names, reason):
 
 
 # ----------------------------------------------------------------------------------- what is needed
+
+
+def require_names_for_a_cluster():
+    """Stop where jobs are submitted, and a path of the study is more than a name to a cluster."""
+    if INTERNALS.submits_jobs:
+        try:
+            require_submittable([workflow.basedir, Path.cwd(), sys.executable, *study_paths(STUDY)])
+        except InputError as error:
+            refuse(str(error))
 
 
 def require_what_is_needed():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
+_OF_SHELLS = ('"', "$", "`", "\\", "%")
 _LONGEST_NAME = 200
 _PACKAGE = Path(__file__).resolve().parents[1]
 _RAW_HEADS = {"brain": "mindgrab", "bias": "n4", "template": "icbm152"}
@@ -629,6 +630,19 @@ def require_nameable(paths: Iterable[Path | str]) -> None:
             raise InputError(
                 f"The path {readable(path)} has a byte that is no UTF-8 or a control character, "
                 "which the workflow cannot write down; rename that folder or file."
+            )
+
+
+def require_submittable(paths: Iterable[Path | str]) -> None:
+    """Raise :class:`InputError` where a shell, or Slurm, would take a part of a path for more than
+    a name: Snakemake's plugins write paths between double quotes as they submit a job.
+    """
+    for path in map(str, paths):
+        if any(letter in path for letter in _OF_SHELLS):
+            raise InputError(
+                f"The path {path} has one of {' '.join(_OF_SHELLS)}, which a cluster takes for "
+                "more than a letter of a name when jobs are submitted; give that folder or file "
+                "another name, or use the profile default, which submits nothing."
             )
 
 
