@@ -3,6 +3,7 @@ and never a file that a result would replace.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -354,8 +355,12 @@ def test_labels_that_the_fixed_grid_does_not_reach_are_said(folder, capsys):
     )
 
 
-def trained_on(scans: list[str], out: Path) -> int:
-    """Return the exit code of a training."""
+def trained_on(scan: Path, folder: Path) -> int:
+    """Return the exit code of a training on ``scan`` and eleven copies of it."""
+    copies = [folder / f"person{number}.nii.gz" for number in range(2, 13)]
+    for copy in copies:
+        shutil.copy(scan, copy)
+    scans, out = list(map(str, (scan, *copies))), folder / "out"
     return main(["train", "voxelmorph", "-o", str(out), "--fixed", *scans, "--moving", *scans])
 
 
@@ -364,8 +369,7 @@ def test_a_training_removes_nothing_that_it_reads(folder, capsys, place):
     lair = folder / "out" / place
     lair.mkdir(parents=True)
     (folder / "scan.nii.gz").rename(lair / "scan.nii.gz")
-    scans = [str(lair / "scan.nii.gz")] * 12
-    assert trained_on(scans, folder / "out") == 2
+    assert trained_on(lair / "scan.nii.gz", folder) == 2
     assert "which the training fills and then removes" in capsys.readouterr().err
     assert (lair / "scan.nii.gz").is_file()
 
@@ -373,8 +377,7 @@ def test_a_training_removes_nothing_that_it_reads(folder, capsys, place):
 def test_a_training_replaces_nothing_that_it_reads(folder, capsys):
     (folder / "out").mkdir()
     os.link(folder / "scan.nii.gz", folder / "out" / "weights.safetensors")
-    scans = [str(folder / "scan.nii.gz")] * 12
-    assert trained_on(scans, folder / "out") == 2
+    assert trained_on(folder / "scan.nii.gz", folder) == 2
     assert "would be replaced by the result" in capsys.readouterr().err
 
 

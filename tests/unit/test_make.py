@@ -118,6 +118,11 @@ exit "$SNAKEMAKE_ENDS_WITH"
 """
 
 
+def _outside_make() -> dict[str, str]:
+    """Return the environment without what a make that started the tests has put into it."""
+    return {name: value for name, value in os.environ.items() if "MAKE" not in name}
+
+
 def words_of_report(folder: Path, profile: str, ends_with: int = 0) -> tuple[list[str], str, int]:
     """Return the words with which `make report` starts Snakemake, what make says, and its exit
     code.
@@ -133,7 +138,7 @@ def words_of_report(folder: Path, profile: str, ends_with: int = 0) -> tuple[lis
             *(f"VENV={folder / 'venv'}", f"PROFILE={profile}", "CONFIG=mine.yaml"),
         ],
         cwd=folder,
-        env=os.environ | {"SNAKEMAKE_ENDS_WITH": str(ends_with)},
+        env=_outside_make() | {"SNAKEMAKE_ENDS_WITH": str(ends_with)},
         capture_output=True,
         text=True,
         check=False,
