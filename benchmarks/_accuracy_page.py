@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from _comparisons import COMPARISONS, Comparison, comparison_named
 from _tables import (
     Row,
@@ -69,11 +70,36 @@ def section(name: str, table: Table) -> str:
         f"## {name}",
         f"{comparison.title}. Population: {comparison.population}{whom}.",
         markdown_table(columns, lines) + _AGED * any(_MARK in line[0] for line in lines),
+        _on_common_pairs(table.rows, next(iter(comparison.scores))),
         f"{_NOTE} {measured_on(table.rows)} Command: `python benchmarks/accuracy.py "
         f"{task}{option}`.",
         _failures(table),
     )
     return "\n\n".join(text.strip() for text in paragraphs if text) + "\n"
+
+
+def _on_common_pairs(rows: list[Row], score: str) -> str:
+    """Return a sentence for each run that has fewer pairs than another: the mean score of all runs
+    on its pairs, because means over different pairs cannot be compared.
+    """
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for row in rows:
+        if not row["failed"] and row.get(score):
+            found.setdefault(row["run"], {})[row["fixed"], row["moving"]] = float(row[score])
+    most = max(map(len, found.values()), default=0)
+    sentences = []
+    for run, mine in found.items():
+        if len(mine) < most:
+            means = [
+                f"`{other}` {np.mean([theirs[pair] for pair in mine]):.4f}"
+                for other, theirs in found.items()
+                if mine.keys() <= theirs.keys()
+            ]
+            sentences.append(
+                f"`{run}` has {len(mine)} of the {most} pairs. {_dice_heading(score)}, on these: "
+                f"{', '.join(means)}."
+            )
+    return "\n\n".join(sentences)
 
 
 def _mixed(rows: list[Row]) -> set[tuple[str, str]]:

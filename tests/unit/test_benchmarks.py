@@ -487,6 +487,19 @@ def test_the_accuracy_page_has_a_line_for_each_run_and_says_what_is_old_or_faile
     assert "a machine, 2 cores; torch 2; 2026-01-01" in page
 
 
+def test_a_run_that_lacks_pairs_stands_beside_the_others_on_its_own_pairs(tmp_path):
+    """Its mean cannot be compared with means over more pairs."""
+    scores = {("identity", "08"): 0.5, ("identity", "09"): 0.7, ("greedy", "09"): 0.8}
+    for (run, moving), dice in scores.items():
+        made = row(run, "old", failed="", threads=1, dice27=dice, **MEASURED)
+        table(tmp_path / "accuracy_albert.tsv").put({**made, "moving": moving})
+    _accuracy_page.write_accuracy_page(tmp_path)
+    page = (tmp_path / "accuracy.md").read_text(encoding="utf-8")
+    said = "Dice, 27 labels, on these: `identity` 0.7000, `greedy` 0.8000."
+    assert f"`greedy` has 1 of the 2 pairs. {said}" in page
+    assert "`identity` has" not in page
+
+
 def test_every_column_of_the_accuracy_page_shows_its_own_number(tmp_path, monkeypatch):
     monkeypatch.setattr(_accuracy_page, "run_code", lambda run, threads: "a")
     path, runs = tmp_path / "accuracy_neurite-half.tsv", ("identity", "greedy")
