@@ -23,7 +23,7 @@ BELOW = {
     "programs": {"errors", "names", "geometry", "files"},
     "weights": {"errors", "names", "files"},
     "units": {"errors", "geometry", "files", "provenance"},
-    "datasets": {"errors", "names", "geometry", "files", "provenance", "weights"},
+    "datasets": {"errors", "names", "geometry", "files", "process", "provenance", "weights"},
     "descriptors": {"errors", "names", "geometry", "files", "provenance", "weights"},
     "losses": {"fused", "geometry", "descriptors"},
     "flows": {"fused", "geometry", "losses"},

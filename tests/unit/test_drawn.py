@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
+from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path
 from scipy import ndimage
 from scipy.spatial import KDTree
 
@@ -27,6 +28,7 @@ from diffeode.figures.descriptor_distance import DistanceRow, descriptor_distanc
 from diffeode.figures.dice_boxplot import dice_boxplot
 from diffeode.figures.dice_by_structure import dice_by_structure
 from diffeode.figures.longitudinal import draw_ventricles
+from diffeode.figures.moved_grid import SHADES
 from diffeode.figures.regularity import regularity
 from diffeode.figures.significance import shown_p, significance_matrix
 from diffeode.figures.training_curves import training_curves
@@ -666,15 +668,31 @@ def test_the_deformation_is_drawn_where_the_map_sends_the_grid(pair, drawn, tmp_
         ends = (start + shift[..., [across, up]]).reshape(-1, 2)
         amount = np.linalg.norm(shift, axis=-1).ravel()
         (lines,) = panels["Deformation", plane].collections
-        segments = np.array(lines.get_segments())
+        segments, values = segments_of(lines)
         _, nearest = KDTree(ends).query(segments)
         np.testing.assert_allclose(ends[nearest], segments, atol=1e-3)
-        np.testing.assert_allclose(lines.get_array(), amount[nearest].mean(axis=1), atol=1e-3)
+        moved = np.clip(amount[nearest].mean(axis=1), lines.norm.vmin, lines.norm.vmax)
+        np.testing.assert_allclose(values, moved, atol=0.51 * lines.norm.vmax / SHADES)
+        step = max(1, round(max(grid.shape) / pair_panel.GRID_LINES))
+        rows, columns = (len(range(0, n, step)) for n in start.shape[:2])
+        expected = rows * (start.shape[1] - 1) + columns * (start.shape[0] - 1)
+        assert len({tuple(sorted(piece)) for piece in nearest.tolist()}) == expected
         columns = nearest % start.shape[1]
         assert {abs(a - b) for a, b in columns} == {0, 1}
         assert lines.norm.vmin == 0
         assert largest <= lines.norm.vmax <= max(1.5 * largest, 1)
     assert_bar(drawn[-1], panels["Deformation", "Sagittal"], lines, "displacement (mm)")
+
+
+def segments_of(lines: PathCollection) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of all straight pieces, ``(N, 2, 2)``, and the value that colours each."""
+    pieces, values = [], []
+    for path, value in zip(lines.get_paths(), lines.get_array(), strict=True):
+        joined = path.codes[1:] == Path.LINETO
+        here = np.stack([path.vertices[:-1], path.vertices[1:]], axis=1)[joined]
+        pieces.append(here)
+        values += [value] * len(here)
+    return np.concatenate(pieces), np.array(values)
 
 
 def upright_vectors(displacement: np.ndarray) -> np.ndarray:

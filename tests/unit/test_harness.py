@@ -147,16 +147,17 @@ class AllocatingInAChild(Fake):
     def register(self, pair, machine):
         code = f"block = b'1' * {self.megabytes * 1_000_000}; print('there', flush=True); input()"
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        _wait_until_memory_was_looked_at(times=1)
         with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as child:
             child.stdout.readline()
-            _wait_until_memory_was_looked_at(times=2)
+            _wait_until_memory_was_looked_at(times=harness._SAMPLES_PER_SEARCH + 1)
             child.communicate("\n")
         return Registration(Affine(), Affine())
 
 
 def _wait_until_memory_was_looked_at(times):
-    """Wait until memory was measured twice: the second measurement began after this call, so it saw
-    everything.
+    """Wait until memory was measured so many times after this call. Processes are searched for at
+    one of ten measurements, so one of eleven saw all that were there at this call.
     """
     looks = threading.Semaphore(0)
     look = harness._resident_bytes

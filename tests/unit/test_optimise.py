@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from diffeode.errors import RegistrationError
-from diffeode.optimise.loop import WINDOW, Descent, minimise
+from diffeode.optimise.loop import SCHEDULES, WINDOW, Descent, minimise
 from diffeode.optimise.memory import shortage_explained
 from diffeode.optimise.report import Reporter
 
@@ -22,6 +22,18 @@ class Free(nn.Module):
 
     def forward(self):
         return self.velocity
+
+
+class Mixed(nn.Module):
+    """A velocity of two parameters of different shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.velocity = nn.Parameter(torch.linspace(-1, 1, 24).view(1, 2, 3, 4))
+        self.scale = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self):
+        return self.scale * self.velocity
 
 
 def bowl(velocity):
@@ -67,6 +79,29 @@ def test_constant_and_hardly_damped_is_the_loop_of_nodeo():
     np.testing.assert_allclose(energies, expected, rtol=1e-5)
     assert not np.allclose(energies, energies_of(Descent(0.005, "cosine", 1e-8))[1], rtol=1e-3)
     assert not np.allclose(energies, energies_of(Descent(0.005, "constant", 10.0))[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_descent_is_that_of_torch_to_the_bit(schedule):
+    """torch's class and its schedule do the same, with parameters of several shapes."""
+    descent, iterations = Descent(0.2, schedule, 0.003), 30
+    fields = [Mixed(), Mixed()]
+    settings = {"lr": 0.2, "eps": 0.003, "amsgrad": True, "fused": True}
+    optimiser = torch.optim.Adam(fields[0].parameters(), **settings)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: descent.rate(k / iterations))
+    expected = []
+    for _ in range(iterations):
+        optimiser.zero_grad()
+        velocity = fields[0]()
+        energy = sum(bowl(velocity).values())
+        expected.append(energy.item())
+        (energy * velocity[0, 0].numel()).backward()
+        optimiser.step()
+        rates.step()
+    assert energies_of(descent, iterations, field=fields[1])[1] == expected
+    assert expected[-1] < expected[0]
+    for one, other in zip(*(field.parameters() for field in fields), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_cosine_falls_to_a_tenth():

@@ -100,7 +100,8 @@ def test_half_of_the_persons_have_graded_atrophy():
 
 
 def test_same_seed_same_bytes_and_another_seed_another_cohort(cohort, tmp_path):
-    make_cohort(tmp_path, persons=2, spacing_mm=4.0, seed=SEED)
+    """Persons that two processes make at a time are those that one makes after the other."""
+    make_cohort(tmp_path, persons=2, spacing_mm=4.0, seed=SEED, processes=2)
     for path in sorted(cohort.rglob("*.*")):
         assert path.read_bytes() == (tmp_path / path.relative_to(cohort)).read_bytes(), path.name
     points = template_landmarks()[["x", "y", "z"]].to_numpy()

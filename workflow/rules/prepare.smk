@@ -21,9 +21,9 @@ rule cohort:
         logs("cohort", "{dataset}"),
     benchmark:
         benchmarks("cohort", "{dataset}")
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
+        mem_mb=lambda w, attempt, threads: (1000 + 500 * threads) * attempt,
     params:
         cohort=lambda w: STUDY.datasets()[w.dataset].cohort,
         code=code("cohort"),

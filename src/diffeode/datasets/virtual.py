@@ -6,16 +6,25 @@ No person was scanned. ``docs/virtual-cohort.md`` says how everything is made.
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from diffeode.datasets.scan import Scan, person_prefix
-from diffeode.datasets.virtual_anatomy import template_landmarks
+from diffeode.datasets.virtual_anatomy import (
+    load_tissue_maps,
+    template_labels,
+    template_landmarks,
+)
 from diffeode.datasets.virtual_contrast import SEQUENCES, acquire, person_grid, person_labels
 from diffeode.datasets.virtual_deformation import PersonMap, person_map
 from diffeode.errors import InputError
 from diffeode.files import io
+from diffeode.process.watch import die_with_parent
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.software import preparing_versions
 
@@ -38,11 +47,14 @@ def planned_scans(dataset: str, root: Path, persons: int) -> list[Scan]:
     ]
 
 
-def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int) -> None:
+def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int, processes: int = 1) -> None:
     """Write the cohort as a BIDS folder, with a receipt.
 
     Person ``n`` depends on ``seed`` and ``n`` alone: a larger cohort begins with the smaller one,
     and another spacing shows the same anatomy.
+
+    Args:
+        processes: number of processes that share the persons among them.
 
     Raises:
         InputError: ``persons`` lies outside 2 to 99, or ``spacing_mm`` outside 1 to 6 mm.
@@ -53,11 +65,8 @@ def make_cohort(root: Path, persons: int, spacing_mm: float, seed: int) -> None:
             f"The virtual cohort's spacing_mm is {spacing_mm}; it must lie between 1 and 6 mm."
         )
     root = Path(root)
-    files = [
-        name
-        for person in range(1, persons + 1)
-        for name in _write_person(root, person, spacing_mm, seed)
-    ]
+    write = partial(_write_person, root, spacing_mm=spacing_mm, seed=seed)
+    files = [name for names in _of_all(write, persons, processes) for name in names]
     files += _write_tables(root, persons)
     about = {"virtual": True, "persons": persons, "spacing_mm": spacing_mm, "seed": seed}
     write_receipt(root, files, {**about, "software": preparing_versions()})
@@ -116,6 +125,19 @@ def _write_person(root: Path, person: int, spacing_mm: float, seed: int) -> list
     _write_table(planned[0].landmarks, person_landmarks(to_template))
     written = [*(plan.image for plan in planned), planned[0].labels, planned[0].landmarks]
     return [str(path.relative_to(root)) for path in written]
+
+
+def _of_all(write: Callable[[int], list[str]], persons: int, processes: int) -> list[list[str]]:
+    """Return what ``write`` returns for each person."""
+    numbers = range(1, persons + 1)
+    if processes == 1:
+        return list(map(write, numbers))
+    # made once, before the processes are forked
+    load_tissue_maps()
+    template_labels()
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(processes, persons), fork, die_with_parent) as pool:
+        return list(pool.map(write, numbers))
 
 
 def person_landmarks(to_template: PersonMap) -> pd.DataFrame:

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 
 from diffeode.figures import slices, style
 from diffeode.figures.edges import draw_edges
+from diffeode.figures.moved_grid import SHIFT_COLOURS
 from diffeode.figures.pair_panel import (
     LOG_J_LIMIT,
-    SHIFT_COLOURS,
     Scene,
     dice_in_words,
     displacement_norm,

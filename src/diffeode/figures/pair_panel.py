@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from scipy import ndimage
 
 from diffeode.evaluation.jacobian import jacobian_determinant, own_map
 from diffeode.figures import slices, style
 from diffeode.figures.edges import Borders, draw_borders
+from diffeode.figures.moved_grid import SHIFT_COLOURS, moved_lines
 from diffeode.figures.slices import Plane
 from diffeode.geometry.image import Image, foreground
 from diffeode.geometry.space import Grid
@@ -45,9 +45,6 @@ GRID_LINES = 32
 LOG_J_LIMIT = 1.0
 _LEAST_SCALE_MM = 1.0
 FOLD_COLOUR = "#ffe100"
-SHIFT_COLOURS = LinearSegmentedColormap.from_list(
-    "shift", ["#c4c4c8", "#b58ab8", "#8a2d8f", "#3b0f4f"]
-)
 _MARGIN_MM = 4.0
 _GAP_IN, _LEFT_IN, _TOP_IN, _BOTTOM_IN = 0.03, 0.16, 0.36, 0.36
 
@@ -342,16 +339,8 @@ def draw_grid(cell: Axes, plane: Plane, index: int, scene: Scene, norm: Normaliz
     step = max(1, round(max(scene.mask.shape) / GRID_LINES))
     lines = [*points[::step], *np.moveaxis(points, 1, 0)[::step]]
     amounts = [*amount[::step], *amount.T[::step]]
-    segments = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in lines])
-    values = np.concatenate([(a[:-1] + a[1:]) / 2 for a in amounts])
     cell.add_collection(
-        LineCollection(
-            segments,
-            array=values,
-            cmap=SHIFT_COLOURS,
-            norm=norm,
-            linewidths=0.5,
-        ),
+        moved_lines(lines, amounts, norm),
         autolim=False,  # the frame sets the limits; finding those of thousands of lines is slow
     )
 

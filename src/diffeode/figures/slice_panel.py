@@ -12,13 +12,13 @@ from typing import final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from scipy import ndimage
 
 from diffeode.evaluation.jacobian import jacobian_determinant, own_map
 from diffeode.figures import style
-from diffeode.figures.pair_panel import AFTER_AFFINE, LOG_J_LIMIT, SHIFT_COLOURS, log_determinant
+from diffeode.figures.moved_grid import SHIFT_COLOURS, moved_lines
+from diffeode.figures.pair_panel import AFTER_AFFINE, LOG_J_LIMIT, log_determinant
 from diffeode.geometry.plane import plane_frame
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, DisplacementField
@@ -162,11 +162,7 @@ def _draw_lines(
     fine = max(1, step // 8)
     lines = [*moved[::step, ::fine], *np.moveaxis(moved, 1, 0)[::step, ::fine]]
     amounts = [*amount[::step, ::fine], *amount.T[::step, ::fine]]
-    segments = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in lines])
-    values = np.concatenate([(a[:-1] + a[1:]) / 2 for a in amounts])
-    cell.add_collection(
-        LineCollection(segments, array=values, cmap=SHIFT_COLOURS, norm=norm, linewidths=0.5)
-    )
+    cell.add_collection(moved_lines(lines, amounts, norm))
 
 
 def _draw_log_jacobian(cell: Axes, scene: SliceScene) -> tuple[int, int]:

@@ -17,6 +17,7 @@ import llvmlite.binding
 import numba
 import torch
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from torch import Tensor
 
@@ -75,6 +76,15 @@ def serves(*tensors: Tensor) -> bool:
 def _is_volume(tensor: Tensor) -> bool:
     single = tensor.dtype == torch.float32 and tensor.device.type == "cpu"
     return single and tensor.dim() == 5 and tensor.shape[0] == 1
+
+
+def load_ahead() -> None:
+    """Load what numba otherwise loads at the first call of a kernel; it starts no thread.
+
+    This takes a quarter of a CPU second. Processes that are forked afterwards do not load it again.
+    """
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 @cache

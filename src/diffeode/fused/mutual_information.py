@@ -55,7 +55,7 @@ class FusedInformation:
         self.intervals = (bins - 1) * _NODES_PER_BIN
         # One node lies beyond either end of [0, 1], so that every intensity has two on each side.
         nodes = torch.arange(-1, self.intervals + 2, dtype=torch.float64) / self.intervals
-        self.shares, self.slopes = torch.func.jvp(soft_bins, (nodes,), (torch.ones_like(nodes),))
+        self.shares, self.slopes = _with_slopes(soft_bins, nodes)
 
     def __call__(self, moving: Tensor) -> Tensor:
         return with_gradient(moving, self.value_and_gradient)
@@ -75,6 +75,22 @@ class FusedInformation:
         gradient = np.empty_like(image)
         _pull(self.fixed, image, self.weights, self.intervals, by_intensity, gradient)
         return value.item(), torch.from_numpy(gradient)[None, None]
+
+
+@torch.enable_grad()
+def _with_slopes(soft_bins: Callable[[Tensor], Tensor], nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the shares ``(bins, n)`` of ``nodes`` ``(n,)``, and their derivatives by the nodes.
+
+    The shares are multiplied by factors and summed. The derivative of the sum by the nodes and then
+    by the factors is that of the shares. Forward mode would give it at once, but imports torch's
+    compiler, which takes about two CPU seconds.
+    """
+    nodes = nodes.requires_grad_()
+    shares = soft_bins(nodes)
+    factors = torch.ones_like(shares).requires_grad_()
+    (by_nodes,) = torch.autograd.grad((shares * factors).sum(), nodes, create_graph=True)
+    (slopes,) = torch.autograd.grad(by_nodes.sum(), factors)
+    return shares.detach(), slopes
 
 
 @inlined

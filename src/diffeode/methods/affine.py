@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -21,6 +22,10 @@ class AffineOnly(Method):
     needs: ClassVar[Needs] = Needs(packages=("ants",))
     citation: ClassVar[str] = CITATION
     licence: ClassVar[str] = "Apache-2.0 (ANTs)"
+
+    def load(self) -> None:
+        """Import what reads the transforms of ANTs."""
+        importlib.import_module("scipy.io")
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; the inverse is exact."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _PACKAGES_OWN = "mind-ssc"
 """The name of the descriptor that the package computes itself."""
+_USED = ("convexAdam.convex_adam_MIND", "diffeode.process.threads", "torch._dynamo")
+"""The modules that a registration uses; torch's optimiser imports torch's compiler when it is made.
+"""
 _LEAST_CONTROL_POINTS = 3
 """The least number of control points along each axis: the package averages over three."""
 
@@ -94,6 +98,11 @@ class ConvexAdam(Method):
         if self.descriptor == _PACKAGES_OWN:
             return {}
         return {"descriptor": descriptor_content(self.descriptor, self.descriptor_weights)}
+
+    def load(self) -> None:
+        """Import the package's entry point, and what it imports at its first use."""
+        for name in _USED:
+            importlib.import_module(name)
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; the package returns no inverse and no trace.

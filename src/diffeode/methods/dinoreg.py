@@ -86,6 +86,10 @@ class DinoReg(Method):
         """The name of DINOv2's weights."""
         return (self.weights_name,)
 
+    def load(self) -> None:
+        """Import what ConvexAdam imports."""
+        self._solver().load()
+
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; as with ConvexAdam there is no inverse and no trace.
 

@@ -6,12 +6,13 @@ The descent ends early where the energy has settled or is not finite any more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from diffeode.errors import RegistrationError
 from diffeode.geometry.shapes import LossTensor, VelocityTensor
@@ -117,12 +118,7 @@ def minimise(
     Raises:
         RegistrationError: the energy is not finite at the start.
     """
-    optimiser = torch.optim.Adam(
-        field.parameters(), lr=descent.learning_rate, eps=descent.damping, amsgrad=True, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda k: descent.rate(k / max(1, iterations))
-    )
+    adam = _Adam(field.parameters(), descent.damping)
     best, energies = None, []
 
     def ended(reason: str = "") -> Minimum:
@@ -135,7 +131,7 @@ def minimise(
         return Minimum(best, min(energies), reason)
 
     for iteration in range(1, iterations + 1):
-        optimiser.zero_grad(set_to_none=True)
+        field.zero_grad(set_to_none=True)
         velocity = field()
         terms = objective(velocity)
         energy = sum(terms.values())
@@ -158,9 +154,49 @@ def minimise(
         if descent.settled(energies):
             return ended(f"the energy had settled after {iteration} of {iterations} iterations")
         (energy * velocity[0, 0].numel()).backward()
-        optimiser.step()
-        schedule.step()
+        adam.step(descent.learning_rate * descent.rate((iteration - 1) / max(1, iterations)))
     return ended()
+
+
+@final
+class _Adam:
+    """Adam with amsgrad, as torch computes it, over parameters of one kind on one device.
+
+    :class:`torch.optim.Adam` does the same to the bit, but imports torch's compiler when it is
+    made, which is not used here and takes about two CPU seconds.
+
+    Args:
+        parameters: the parameters, all of which the energy depends on.
+        damping: Adam's epsilon.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], damping: float) -> None:
+        self.parameters = list(parameters)
+        self.damping = damping
+        self.means, self.squares, self.largest = (
+            [torch.zeros_like(one) for one in self.parameters] for _ in range(3)
+        )
+        self.steps = [torch.zeros((), device=one.device) for one in self.parameters]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move the parameters against their gradients, with the learning rate ``rate``."""
+        adam(
+            self.parameters,
+            [one.grad for one in self.parameters],
+            self.means,
+            self.squares,
+            self.largest,
+            self.steps,
+            fused=True,
+            amsgrad=True,
+            beta1=0.9,
+            beta2=0.999,
+            lr=rate,
+            weight_decay=0,
+            eps=self.damping,
+            maximize=False,
+        )
 
 
 def _numbers(scalars: list[Tensor]) -> list[float]:

@@ -5,6 +5,7 @@ files, receipt, failures.
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import random
 import sys
@@ -14,7 +15,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,10 @@ if TYPE_CHECKING:
     from diffeode.registration.runs import Run
 
 _SAMPLING_PERIOD_S = 0.02
+_SAMPLES_PER_SEARCH = 10
+"""Number of samples of the memory for each search for child processes, which reads the state of all
+processes of the machine.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,9 +404,12 @@ def measured() -> Iterator[dict[str, float]]:
     peak, stop = [0], threading.Event()
 
     def watch() -> None:
-        while not stop.is_set():
-            peak[0] = max(peak[0], _resident_bytes(process))
-            stop.wait(_SAMPLING_PERIOD_S)
+        for sample in itertools.count():
+            if sample % _SAMPLES_PER_SEARCH == 0:
+                family = _family(process)
+            peak[0] = max(peak[0], _resident_bytes(family))
+            if stop.wait(_SAMPLING_PERIOD_S):
+                return
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -413,16 +421,18 @@ def measured() -> Iterator[dict[str, float]]:
         usage["cpu_seconds"] = _cpu_seconds(process) - cpu
         stop.set()
         watcher.join()
-        usage["peak_memory_mb"] = max(peak[0], _resident_bytes(process)) / 1e6
+        usage["peak_memory_mb"] = max(peak[0], _resident_bytes(_family(process))) / 1e6
 
 
-def _resident_bytes(process: psutil.Process) -> int:
-    total = process.memory_info().rss
-    for child in process.children(recursive=True):
-        try:
-            total += child.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def _resident_bytes(family: list[psutil.Process]) -> int:
+    total = 0
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
     return total
 
 

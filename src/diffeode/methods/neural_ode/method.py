@@ -173,6 +173,7 @@ class NeuralODE(Method):
     def load(self) -> None:
         """Import torch, what computes the map, and the compiled kernels."""
         importlib.import_module("diffeode.methods.neural_ode.motion")
+        importlib.import_module("diffeode.fused.compiler").load_ahead()
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.
