@@ -95,9 +95,9 @@ class Clone:
         for name, text in files.items():
             (self.root / "config" / name).write_text(text, encoding="utf-8")
 
-    def snakemake(self, *arguments: str) -> Costs:
+    def snakemake(self, *arguments: str, cores: int = 1) -> Costs:
         """Run Snakemake here and return what it cost, with all its jobs."""
-        profile = ["--workflow-profile", "workflow/profiles/default", "--cores", "1"]
+        profile = ["--workflow-profile", "workflow/profiles/default", "--cores", str(cores)]
         command = [sys.executable, "-m", "snakemake", *arguments, *profile]
         return _cost_of(command, self.root)
 

@@ -4,6 +4,7 @@ say.
 
 import argparse
 import re
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import _accuracy_page
@@ -16,6 +17,7 @@ import _units
 import accuracy
 import alignment
 import contrasts
+import demo
 import descriptors
 import desk
 import gpu
@@ -899,3 +901,35 @@ def test_errors_of_contrasts_are_those_in_the_brain(tmp_path, monkeypatch):
     assert (whole.data > 0).mean() > 0.9
     assert (stripped.data > 0).mean() < 0.5
     assert (moving.data > 0).mean() < 0.5
+
+
+def test_the_demo_is_timed_at_every_commit_on_two_processors(tmp_path, monkeypatch, capsys):
+    """The kernels of a commit are compiled from its own source before the clock starts."""
+    clock, compiled = SimpleNamespace(now=0.0), []
+
+    class Fake:
+        def __init__(self, commit):
+            self.root = tmp_path / commit
+
+        def snakemake(self, *arguments, cores):
+            assert (arguments[-1], cores) == ("config/config.yaml", 2)
+            assert compiled[-1] == str(self.root / "src")
+            clock.now += 200
+            for unit in ("a/1/node", "a/1/identity", "b/2/node"):
+                folder = self.root / "results" / "registrations" / unit
+                folder.mkdir(parents=True)
+                (folder / "receipt.json").touch()
+            return SimpleNamespace(cpu_seconds=350.0)
+
+    def compile_kernels(command, env, check):
+        clock.now += 1000
+        compiled.append(env["PYTHONPATH"])
+
+    monkeypatch.setattr(demo, "cloned", lambda commit: nullcontext(Fake(commit)))
+    monkeypatch.setattr(demo.subprocess, "run", compile_kernels)
+    monkeypatch.setattr(demo.time, "monotonic", lambda: clock.now)
+    assert demo.main(["--before", "v1", "--results", str(tmp_path)]) == 0
+    page = (tmp_path / "demo_time.md").read_text(encoding="utf-8")
+    assert "| v1 | 2 | 3 | 200 | 350 |" in page
+    assert "| today | 2 | 3 | 200 | 350 |" in page
+    assert len(capsys.readouterr().out.splitlines()) == 2
