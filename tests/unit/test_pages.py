@@ -204,6 +204,22 @@ def test_every_number_of_the_readme_stands_in_a_committed_table():
             ), task
 
 
+def test_the_claims_of_the_papers_are_those_of_the_page_and_are_counted_rightly():
+    table = pd.read_csv(TABLES / "paper_small_claims.tsv", sep="\t")
+    page = yaml.safe_load((REPOSITORY / "config" / "pages" / "paper.yaml").read_text())
+    claims = [
+        (item["title"], claim["text"]) for item in page["items"] for claim in item.get("claims", ())
+    ]
+    assert list(table[["item", "claim"]].itertuples(index=False, name=None)) == claims
+    counts = table["found"].value_counts()
+    said = (
+        f"Of {len(table)} claims, {counts['holds']} hold, {counts['holds in part']} holds in part, "
+        f"{counts['does not hold']} do not hold, {counts['is not shown']} are not shown, because 5 "
+        f"pairs are few, and {counts['not tested']} are not tested."
+    )
+    assert said in " ".join((REPOSITORY / "docs" / "limitations.md").read_text().split())
+
+
 def test_no_map_of_ours_folds_in_the_tables_of_the_readme():
     for task in ACCURACY.values():
         table = pd.read_csv(TABLES / f"accuracy_{task}.tsv", sep="\t").query("run == 'node'")
