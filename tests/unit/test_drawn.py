@@ -84,7 +84,7 @@ def metrics() -> pd.DataFrame:
                     for label in LABELS
                 ]
                 folds = 0.0 if run == "identity" else 0.02 + rng.random() ** 3
-                rows.append((*where, "folds_central_percent", "", "", folds))
+                rows.append((*where, "folds_central_grid_percent", "", "", folds))
                 rows += [
                     (*where, metric, "", "", 2 + 50 * rng.random() ** 3)
                     for metric in (
@@ -260,7 +260,7 @@ def test_regularity_puts_dice_over_folds_and_over_time(metrics, drawn, tmp_path)
     above, below = figure.axes[:2], figure.axes[2:]
     assert [title(panel) for panel in above] == list(EXPERIMENTS.values())
     assert {panel.get_xlabel() for panel in above} == {
-        "Folded voxels (% of foreground,\ncentral differences)"
+        "Folded voxels (% of grid,\ncentral differences)"
     }
     assert {panel.get_xlabel() for panel in below} == {"Time per pair (s)"}
     assert [panel.get_ylabel() for panel in figure.axes] == [
@@ -277,7 +277,7 @@ def test_regularity_puts_dice_over_folds_and_over_time(metrics, drawn, tmp_path)
         assert [float(name) for name in names[1:]] == pytest.approx(list(folds.get_xticks()[1:]))
         for run, look in looks.items():
             dice = values(metrics, experiment, run)
-            across = values(metrics, experiment, run, "folds_central_percent").mean()
+            across = values(metrics, experiment, run, "folds_central_grid_percent").mean()
             place = list(looks).index(run)
             assert_mark(folds, place, look, across, dice)
             seconds = np.median(values(metrics, experiment, run, "seconds"))

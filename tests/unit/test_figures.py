@@ -122,7 +122,7 @@ def study(missing: tuple = (), pairs: int = 6) -> pd.DataFrame:
                     (*unit, "dice", label, LABELS[label], value) for label, value in values.items()
                 ]
                 rows.append((*unit, "dice", "", "", dice))
-                rows.append((*unit, "folds_central_percent", "", "", 0.02 * place))
+                rows.append((*unit, "folds_central_grid_percent", "", "", 0.02 * place))
                 rows.append((*unit, "seconds", "", "", 10.0**place))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -445,7 +445,7 @@ def test_regularity_puts_runs_without_folds_on_the_mark_zero(tmp_path, drawn):
     assert sorted(marks.get_offsets()[:, 0]) == pytest.approx([0, 0.02, 0.04])
     assert not marks.get_clip_on()
     smooth = study()
-    smooth.loc[smooth["metric"] == "folds_central_percent", "value"] = 0.0
+    smooth.loc[smooth["metric"] == "folds_central_grid_percent", "value"] = 0.0
     regularity.regularity(smooth, TITLES, EXPERIMENTS, tmp_path / "regularity.png")
     assert words(drawn[-1]).count("No run folds a voxel.") == len(EXPERIMENTS)
 

@@ -19,6 +19,7 @@ from diffeode.study.runs import crossed, read_runs
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "config" / "pages" / "paper.yaml"
 WIDTH_PX = 12
+KINDS = ("greater", "not_greater", "at_most", "steady")
 
 
 def write_results(folder: Path) -> Results:
@@ -53,8 +54,13 @@ def write_results(folder: Path) -> Results:
     tests = pd.DataFrame(tests, columns=["run", "other", "p"]).assign(experiments=2, n=8)
     tests.loc[len(tests)] = ("ours", "failed", 0.01, 1, 9)
     tests.to_csv(folder / "tables" / "wilcoxon_largest_p.tsv", sep="\t", index=False)
-    tests = [("one", "swept-1", "swept-2", 0.05), ("two", "swept-1", "swept-2", 0.02)]
-    tests = pd.DataFrame(tests, columns=["experiment", "run", "other", "p"]).assign(n=7)
+    tests = [
+        *(("one", "swept-1", "swept-2", 0.05, 7), ("two", "swept-1", "swept-2", 0.02, 7)),
+        *(("one", "swept-1", "other", 0.3, 8), ("two", "swept-1", "other", 0.06, 7)),
+        *(("one", "swept-1", "ours", 0.5, 6), ("two", "swept-1", "ours", "", 4)),
+        *(("one", "failed", "other", "", 3), ("two", "failed", "other", "", 2)),
+    ]
+    tests = pd.DataFrame(tests, columns=["experiment", "run", "other", "p", "n"])
     tests.to_csv(folder / "tables" / "wilcoxon.tsv", sep="\t", index=False)
     shown = pd.DataFrame(rows).rename(columns={"run": "method"}).drop(columns="n")
     shown["experiment"] = shown["experiment"].map({"one": "First & best (adults)", "two": "Second"})
@@ -106,6 +112,43 @@ def results(tmp_path):
         ({"greater": {"run": ["ours", "swept-2"], "than": ["swept-1"]}}, "does not hold", "p = 1"),
         ({"greater": {"run": "ours", "than": ["syn"]}}, "not tested", "not compared with syn"),
         ({"greater": {"run": "other", "than": ["ours"]}}, "not tested", "too few pairs"),
+        (
+            {"not_greater": {"run": "swept-1", "than": ["swept-2"]}},
+            "does not hold",
+            "Smallest p of Method swept-1 over the experiments, n the number of pairs there: "
+            "Method swept-2: p = 0.02, n = 7. Method swept-1 is more accurate on Second (p = 0.02,",
+        ),
+        (
+            {"not_greater": {"run": "swept-1", "than": ["other"]}},
+            "holds",
+            "Method other: p = 0.06, n = 7.",
+        ),
+        (
+            {"not_greater": {"run": "swept-1", "than": [["syn", "other"], "ants"]}},
+            "holds in part",
+            "Method other: p = 0.06, n = 7. Method swept-1 was not compared with ANTs here.",
+        ),
+        (
+            {"not_greater": {"run": "swept-1", "than": ["other", "ours"]}},
+            "holds in part",
+            "Method other: p = 0.06, n = 7; Method ours: p = 0.5, n = 6.",
+        ),
+        (
+            {"not_greater": {"run": ["swept-1", "other"], "than": ["swept-2"]}},
+            "does not hold",
+            "Method swept-1 is more accurate on Second (p = 0.02, n = 7). Method other was not",
+        ),
+        (
+            {"not_greater": {"run": ["swept-1", "failed"], "than": ["other"]}},
+            "holds in part",
+            "Method other: too few pairs for a test, n = 3.",
+        ),
+        ({"not_greater": {"run": "failed", "than": ["other"]}}, "not tested", "too few pairs"),
+        (
+            {"not_greater": {"run": "ours", "than": ["ants"]}},
+            "not tested",
+            "Method ours was not compared with ANTs here.",
+        ),
         (
             {"at_most": {"metric": "folds", "runs": ["ours"], "value": 0.1}},
             "holds",
@@ -423,7 +466,7 @@ def test_every_run_and_table_of_the_committed_page_is_of_its_study(item):
     assert set(item.get("runs", ())) <= runs
     assert {run for pair in item.get("stands_in", {}).items() for run in pair} <= runs
     for claim in item.get("claims", ()):
-        (test,) = (claim[kind] for kind in ("greater", "at_most", "steady") if kind in claim)
+        (test,) = (claim[kind] for kind in KINDS if kind in claim)
         for named in (*test.get("runs", ()), *test.get("than", ()), test.get("run", ())):
             for name in [named] if isinstance(named, str) else named:
                 assert fnmatch.filter(runs, name), (claim["text"], name)
@@ -450,20 +493,31 @@ def test_a_limit_that_no_paper_names_is_said_to_be_ours():
         assert f"the limit of {test['within']:g} is ours" in text
 
 
-def test_every_comparison_with_the_two_weaker_variants_is_judged():
-    """Section IV-D compares them with seven methods; of MultiGradICON it says nothing definite."""
+def pairs_of(kind):
+    """The run and the other of each comparison of this kind that Figure 6 judges."""
     judged = set()
-    for title, _, test in claims_of("greater"):
+    for title, _, test in claims_of(kind):
         if not title.startswith("Figure 6"):
             continue
         runs = test["run"] if isinstance(test["run"], list) else [test["run"]]
         others = [name for names in test["than"] for name in np.atleast_1d(names)]
         judged |= {(run, other) for run in runs for other in others}
+    return judged
+
+
+def test_every_comparison_with_the_two_weaker_variants_is_judged():
+    """Section IV-D compares them with eight methods. Against three it finds no evidence for them,
+    and section V-C none for contrastive descriptors against MIND.
+    """
+    judged, without_evidence = pairs_of("greater"), pairs_of("not_greater")
     for variant in ("paper-cl", "paper-lmi"):
         better = {run for run, other in judged if other == variant}
         assert better == {"synthmorph", "convexadam", "deedsbcv", "paper-mind"}
         worse = {other for run, other in judged if run == variant}
         assert worse >= {"ants-syn", "niftyreg", "otmorph-paper", "transmatch"}
+        no_worse = {other for run, other in without_evidence if run == variant}
+        assert no_worse >= {"deedsbcv", "multigradicon", "synthmorph"}
+    assert ("paper-cl", "paper-mind") in without_evidence
 
 
 def test_no_run_of_the_poster_folds_but_that_of_global_mutual_information():

@@ -1,5 +1,6 @@
-"""The full studies of the papers, planned on made-up scans: their pairs and their runs."""
+"""The studies of the papers, the full ones planned on made-up scans: their pairs and their runs."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -47,6 +48,20 @@ UNITS = {
 """Registrations of each study; None where pairs of two experiments are counted below."""
 
 
+SMALL_UNITS = {
+    "paper": (12 + 5 + 5) * 10,
+    "descriptors": (12 + 5) * 5,
+    "newborns": 12 * 5,
+    "regularisation": (2 + 2) * 8,
+    "poster": 5 * 7,
+    "nodeo": 2 * 27,
+    "checks": 5 * 11,
+    "questions": 5 * 5,
+    "anatomy": (4 + 4) * 6,
+}
+"""Registrations of each study of ``make paper-small``."""
+
+
 @pytest.fixture(scope="module")
 def load(tmp_path_factory) -> Iterator[Callable[[str], Study]]:
     """A function that plans a study by its name, each once, because the large ones take seconds."""
@@ -68,6 +83,25 @@ def test_a_study_registers_as_many_pairs_as_its_paper(load, name, units):
         assert len(study.units()) == units
     assert study.ours in {run.name for run in study.runs}
     assert all(set(sweep.points) <= {run.name for run in study.runs} for sweep in study.sweeps)
+
+
+@pytest.mark.parametrize(("name", "units"), SMALL_UNITS.items())
+def test_a_reduced_study_can_be_planned(real_data_root, monkeypatch, name, units):
+    """Its networks and descriptors are trained on nobody who is registered."""
+    monkeypatch.setenv("DIFFEODE_DATA", str(real_data_root))
+    study = load_study(REPOSITORY / "config" / "small" / f"{name}.yaml", REPOSITORY)
+    assert len(study.units()) == units
+    assert study.ours in {run.name for run in study.runs}
+    registered = set().union(*map(names_of, study.experiments))
+    trained_on = set().union(*map(names_of, [*study.trainings, *study.taught_on.values()]))
+    assert not registered & trained_on
+    assert bool(trained_on) == (name in ("paper", "newborns"))
+
+
+def test_make_paper_small_runs_every_reduced_study():
+    named = re.search(r"studies,([\w ]+),config/small", (REPOSITORY / "Makefile").read_text())
+    files = {file.stem for file in (REPOSITORY / "config" / "small").glob("*.yaml")}
+    assert sorted(named[1].split()) == sorted(files) == sorted(SMALL_UNITS)
 
 
 def test_the_first_experiment_has_the_twelve_methods_and_trains_two_for_each_experiment(load):
@@ -115,6 +149,30 @@ def test_the_descriptor_is_trained_on_persons_of_oasis3_whom_nobody_registers(lo
         for run in described:
             weights = run.build().descriptor_weights
             assert weights == "results/descriptors/oasis3/best.safetensors"
+
+
+def test_the_descriptor_of_newborns_is_trained_on_newborns_whom_nobody_registers(
+    data_root, monkeypatch
+):
+    """Beside it, the reduced study takes the weights in the package."""
+    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+    study = load_study(REPOSITORY / "config" / "small" / "newborns.yaml", REPOSITORY)
+    (registered,) = study.experiments
+    (taught_on,) = study.taught_on.values()
+    assert names_of(taught_on) == {f"albert-third/{number:02}" for number in range(1, 7)}
+    assert names_of(registered) == {f"albert-third/{number:02}" for number in range(7, 11)}
+    assert len(registered.pairs) == 12
+    (trained,) = facts_of(study)["descriptors"]
+    assert trained["name"] == "albert-third"
+    assert trained["runs"] == ["Neural ODE (CL, trained on newborns)"]
+    assert (trained["persons"], trained["held_out"]) == (6, 2)
+    weights = "results/descriptors/albert-third/best.safetensors"
+    beside = study.run("paper-cl").changed({"similarity": {"descriptor": {"weights": weights}}})
+    assert study.run("paper-cl-newborns").parameters == beside.parameters
+
+
+def names_of(experiment):
+    return {person.name for person in experiment.persons}
 
 
 @pytest.mark.parametrize("size", ["", "small/"])

@@ -64,6 +64,8 @@ def test_some_numbers_are_those_of_the_papers(reported):
     of_the_poster = {"source": "poster", "run": "paper-mi"}
     assert value(reported, **of_the_poster, metric="folds_central_grid_sum") == 0.00294
     assert value(comparable(reported), **of_the_poster, metric="dice") == pytest.approx(0.449)
+    assert value(reported, place="Section III-D3", metric="halvings") == 3
+    assert value(reported, place="Section IV-A2", method="OASIS-3", metric="groups") == 5
     kernel = "velocity=tensor without kernel;steps=3"
     assert value(reported, settings=kernel, metric="folds_central_grid_percent") == 5.28
 

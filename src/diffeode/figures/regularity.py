@@ -20,7 +20,7 @@ from diffeode.figures.experiments import (
 from diffeode.figures.style import Look
 from diffeode.statistics.tidy import mean_dice, whole_image
 
-FOLDS = "folds_central_percent"
+FOLDS = "folds_central_grid_percent"
 _ROW_IN = 1.75
 _TITLE_IN = 0.45
 _LINEAR_SHARE = 0.6
@@ -146,7 +146,7 @@ def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
     panel.set_xlim(0, decades[-1] * 1.5)
     # marks at 0 would hide behind the axis
     panel.spines["left"].set_position(("outward", 6))
-    panel.set_xlabel("Folded voxels (% of foreground,\ncentral differences)")
+    panel.set_xlabel("Folded voxels (% of grid,\ncentral differences)")
     if largest == 0:
         say_no_folds(panel)
 

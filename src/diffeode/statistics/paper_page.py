@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import unescape
@@ -59,7 +59,7 @@ _FIGURES = {
     "and warped picture, determinant (folds are yellow) and grid; the slice is of the first pair",
     "plane_regularisation": "Registrations in the plane with and without kernel and Jacobian term: "
     "warped picture, grid, determinant, and where the determinant is not positive (yellow)",
-    "regularity": "Mean Dice against folds (% of foreground) and against time; bars are one "
+    "regularity": "Mean Dice against folds (% of grid) and against time; bars are one "
     "standard deviation over pairs to either side",
     "significance": "Largest p over the experiments: is the Dice of the row's method greater than "
     "that of the column's?",
@@ -418,6 +418,9 @@ def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
       than that of each ``S`` (of a list, those that ran) in every experiment: the largest p of the
       right-sided Wilcoxon tests lies under :data:`SIGNIFICANT`. It does not hold where the reverse
       test of an ``S`` is significant in an experiment, and is not shown where neither is so;
+    - ``not_greater: {run: R, than: [S, ...]}``: in no experiment is the right-sided test of ``R``,
+      or of one of several, against an ``S`` significant. This says that nothing shows ``R`` to be
+      more accurate, and not that both are alike;
     - ``at_most: {metric: M, runs: [R, ...], value: V}``: the mean of ``M`` is at most ``V`` in
       every experiment;
     - ``steady: {metric: M, runs: [R, ...], within: V}``: in every experiment the means of ``M`` of
@@ -429,33 +432,43 @@ def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
     Raises:
         InputError: the claim is of no such kind, or a table is missing.
     """
-    for kind, test in (("greater", _greater), ("at_most", _at_most), ("steady", _steady)):
+    for kind, test in _TESTS.items():
         if kind in claim:
             outcome, why = test(claim[kind], results)
             return Verdict(claim["text"], outcome, why)
+    *kinds, last = _TESTS
     raise InputError(
-        f"The claim {claim['text']!r} says no test; give it greater, at_most or steady."
+        f"The claim {claim['text']!r} says no test; give it {', '.join(kinds)} or {last}."
     )
 
 
 def _greater(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
+    return _of_each_run(_one_greater, test, results)
+
+
+def _not_greater(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
+    return _of_each_run(_one_not_greater, test, results)
+
+
+_Others = Sequence[str | list[str]]
+"""The runs that a run is compared with; of a list, those that ran."""
+
+
+def _of_each_run(
+    judged: Callable[[str, _Others, Results], tuple[str, str]],
+    test: Mapping[str, Any],
+    results: Results,
+) -> tuple[str, str]:
+    """Return the worst outcome of the claim's runs, each of which ``judged`` judges alone."""
     runs = test["run"] if isinstance(test["run"], list) else [test["run"]]
-    outcomes, sentences = zip(
-        *(_one_greater(run, test["than"], results) for run in runs), strict=True
-    )
+    outcomes, sentences = zip(*(judged(run, test["than"], results) for run in runs), strict=True)
     worst = max(outcomes, key=_WORST_LAST.index)
     in_part = worst == "holds" and "not tested" in outcomes
     return "holds in part" if in_part else worst, " ".join(sentences)
 
 
-def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) -> tuple[str, str]:
-    table = results.table("wilcoxon_largest_p")
-    table = table[table["run"] == run]
-    known = set(table["other"])
-    named = [[name] if isinstance(name, str) else name for name in than]
-    others = [name for names in named for name in names if name in known]
-    absent = [names[0] for names in named if not known & set(names)]
-    rows = table[table["other"].isin(others)]
+def _one_greater(run: str, than: _Others, results: Results) -> tuple[str, str]:
+    rows, absent = _tests_of(run, than, results.table("wilcoxon_largest_p"))
     p = pd.to_numeric(rows["p"], errors="coerce")
     tested = p.notna()
     every = results.table("summary")["experiment"].nunique()
@@ -463,9 +476,7 @@ def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) ->
     if rows.empty:
         return "not tested", _not_compared(run, absent, results)
     said = [
-        f"{_title(other, results)}: p = {value:.2g}, n = {n}"
-        if np.isfinite(value)
-        else f"{_title(other, results)}: too few pairs for a test, n = {n}"
+        _p_in_words(other, n, value, results)
         for other, n, value in zip(rows["other"], rows["n"], p, strict=True)
     ]
     fewer = [
@@ -477,7 +488,7 @@ def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) ->
         f"Largest p of {_title(run, results)} over the experiments, n the least number of pairs in "
         f"one of them: {'; '.join(said)}."
     )
-    beaten_by = _better_somewhere(run, others, results)
+    beaten_by = _better_somewhere(run, list(rows["other"]), results)
     why += "".join(f" {sentence}" for sentence in (*fewer, *beaten_by))
     why += f" {_not_compared(run, absent, results)}" if absent else ""
     if not tested.any():
@@ -487,6 +498,45 @@ def _one_greater(run: str, than: Sequence[str | list[str]], results: Results) ->
     if (p[tested] >= SIGNIFICANT).any():
         return "is not shown", why
     return ("holds" if (tested & in_all).all() and not absent else "holds in part"), why
+
+
+def _one_not_greater(run: str, than: _Others, results: Results) -> tuple[str, str]:
+    rows, absent = _tests_of(run, than, results.table("wilcoxon"))
+    if rows.empty:
+        return "not tested", _not_compared(run, absent, results)
+    every = results.table("summary")["experiment"].nunique()
+    said, shown, tested = [], [], []
+    for other, of_other in rows.groupby("other", sort=False):
+        p = pd.to_numeric(of_other["p"], errors="coerce")
+        least = of_other.loc[p.idxmin()] if p.notna().any() else of_other.iloc[0]
+        said.append(_p_in_words(other, least["n"], p.min(), results))
+        shown += _better_somewhere(other, [run], results)
+        tested.append(p.notna().sum())
+    why = (
+        f"Smallest p of {_title(run, results)} over the experiments, n the number of pairs there: "
+        f"{'; '.join(said)}."
+    )
+    why += "".join(f" {sentence}" for sentence in shown)
+    why += f" {_not_compared(run, absent, results)}" if absent else ""
+    if not any(tested):
+        return "not tested", why
+    if shown:
+        return "does not hold", why
+    return ("holds" if min(tested) == every and not absent else "holds in part"), why
+
+
+def _tests_of(run: str, than: _Others, tests: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the tests of ``run`` against ``than``, and those of ``than`` that have none."""
+    rows = tests[tests["run"] == run]
+    known = set(rows["other"])
+    named = [[name] if isinstance(name, str) else name for name in than]
+    absent = [names[0] for names in named if not known & set(names)]
+    return rows[rows["other"].isin([name for names in named for name in names])], absent
+
+
+def _p_in_words(other: str, n: str, p: float, results: Results) -> str:
+    said = f"p = {p:.2g}" if np.isfinite(p) else "too few pairs for a test"
+    return f"{_title(other, results)}: {said}, n = {n}"
 
 
 def _better_somewhere(run: str, others: Sequence[str], results: Results) -> list[str]:
@@ -545,6 +595,15 @@ def _steady(test: Mapping[str, Any], results: Results) -> tuple[str, str]:
         f"{test['within']:g}."
     )
     return _measured(spread.max() <= test["within"], why, lacking)
+
+
+_TESTS = {
+    "greater": _greater,
+    "not_greater": _not_greater,
+    "at_most": _at_most,
+    "steady": _steady,
+}
+"""The kinds of claims, see :func:`judge`."""
 
 
 def _measured(holds: bool, why: str, lacking: Sequence[str]) -> tuple[str, str]:

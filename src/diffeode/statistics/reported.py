@@ -50,6 +50,7 @@ OTHER_NUMBERS: Mapping[str, str] = {
     "field_tesla": "Field strength",
     "groups": "Number of groups",
     "halving": "Factor of the network's one halving",
+    "halvings": "Number of halvings of the network",
     "iterations": "Number of iterations",
     "learning_rate": "Learning rate",
     "levels": "Number of resolution levels",
