@@ -52,7 +52,7 @@ paper: setup  ## the experiments of the paper and its poster, and one page of al
 	@$(call studies,paper paper-descriptors paper-regularisation poster checks questions,config,)
 
 paper-small: setup  ## the same and NODEO's at a reduced size, in under three hours on two cores (scans in ../shared/data)
-	@$(call studies,paper descriptors newborns regularisation poster nodeo checks questions anatomy,config/small,--small)
+	@$(call studies,paper descriptors newborns regularisation poster nodeo checks unseen-contrast questions anatomy,config/small,--small)
 
 nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $$CANDI)
 	@$(call studies,nodeo nodeo-ablation,config,)

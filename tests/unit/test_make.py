@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STUDIES = 9
+STUDIES = 10
 """Number of studies of the target paper-small."""
 # it ends by itself after an interrupt, as Snakemake does
 _SNAKEMAKE = f"""\

@@ -56,6 +56,7 @@ SMALL_UNITS = {
     "poster": 5 * 7,
     "nodeo": 2 * 27,
     "checks": 5 * 11,
+    "unseen-contrast": 2 * 7,
     "questions": 5 * 5,
     "anatomy": (4 + 4) * 6,
 }
@@ -95,11 +96,11 @@ def test_a_reduced_study_can_be_planned(real_data_root, monkeypatch, name, units
     registered = set().union(*map(names_of, study.experiments))
     trained_on = set().union(*map(names_of, [*study.trainings, *study.taught_on.values()]))
     assert not registered & trained_on
-    assert bool(trained_on) == (name in ("paper", "newborns"))
+    assert bool(trained_on) == (name in ("paper", "newborns", "unseen-contrast"))
 
 
 def test_make_paper_small_runs_every_reduced_study():
-    named = re.search(r"studies,([\w ]+),config/small", (REPOSITORY / "Makefile").read_text())
+    named = re.search(r"studies,([\w -]+),config/small", (REPOSITORY / "Makefile").read_text())
     files = {file.stem for file in (REPOSITORY / "config" / "small").glob("*.yaml")}
     assert sorted(named[1].split()) == sorted(files) == sorted(SMALL_UNITS)
 
@@ -169,6 +170,21 @@ def test_the_descriptor_of_newborns_is_trained_on_newborns_whom_nobody_registers
     weights = "results/descriptors/albert-third/best.safetensors"
     beside = study.run("paper-cl").changed({"similarity": {"descriptor": {"weights": weights}}})
     assert study.run("paper-cl-newborns").parameters == beside.parameters
+
+
+def test_the_descriptor_of_the_reduced_unseen_contrast_learned_from_no_flair(
+    data_root, monkeypatch
+):
+    monkeypatch.setenv("DIFFEODE_DATA", str(data_root))
+    study = load_study(REPOSITORY / "config" / "small" / "unseen-contrast.yaml", REPOSITORY)
+    (registered,) = study.experiments
+    (taught_on,) = study.taught_on.values()
+    seen = {side.modality for side in (taught_on.fixed.selection, taught_on.moving.selection)}
+    assert registered.fixed.selection.modality == "FLAIR"
+    assert seen == {"T1w", "T2w"}
+    assert names_of(registered) == {"openms-heads/patient01", "openms-heads/patient03"}
+    weights = [getattr(run.build(), "descriptor_weights", "") for run in study.runs]
+    assert {*weights} == {"", "results/descriptors/albert-third/best.safetensors"}
 
 
 def names_of(experiment):
