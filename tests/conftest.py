@@ -41,12 +41,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup() -> None:
-    _seed_all_generators()
+    _begin_alike()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
+    _begin_alike()
+
+
+def _begin_alike() -> None:
     _seed_all_generators()
+    _use_one_thread()
 
 
 def _seed_all_generators() -> None:
@@ -59,6 +64,14 @@ def _seed_all_generators() -> None:
         torch.default_generator.manual_seed(0)
         if torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(0)
+
+
+def _use_one_thread() -> None:
+    """A command that a test runs on all processors leaves torch with as many threads; where several
+    workers share the processors, these threads wait for each other most of the time.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

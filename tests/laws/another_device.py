@@ -23,7 +23,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from diffeode.descriptors import learned
@@ -83,13 +82,31 @@ def compute(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
 
     there = kwargs.get("device")
     COMPUTED.add(operation.overloadpacket.__name__)
-    result = _widened(operation, *tree_map(here, args), **tree_map(here, kwargs))
+    result = _widened(operation, *_each(args, here), **_each(kwargs, here))
     arrives = there is not None and torch.device(there).type == "cpu"
     if arrives or (
         operation.overloadpacket is torch.ops.aten.copy_ and not isinstance(args[0], Distant)
     ):
         return result
-    return tree_map(lambda v: given.get(id(v), Distant(v)) if isinstance(v, Tensor) else v, result)
+
+    def back(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return given[id(value)] if id(value) in given else Distant(value)
+
+    return _each(result, back)
+
+
+def _each(values: Any, changed: Callable[[Any], Any]) -> Any:
+    """Return ``values`` with every value in its tuples, lists and dictionaries changed.
+
+    torch's own ``tree_map`` would take half of the time of the whole comparison.
+    """
+    if isinstance(values, (tuple, list)):
+        return type(values)([_each(value, changed) for value in values])
+    if isinstance(values, dict):
+        return {name: _each(value, changed) for name, value in values.items()}
+    return changed(values)
 
 
 def _widened(operation: Any, *args: Any, **kwargs: Any) -> Any:

@@ -61,9 +61,16 @@ _MORE_ITERATIONS = {"paper-lmi": 8}
 """Iterations of runs whose first three find no energy below that of the start."""
 
 
-def _with_few_iterations(parameters: dict, few: int = 3) -> dict:
-    levels = len(make_method("neural-ode", parameters).levels.factors)
-    return _changed(parameters, {"levels.iterations": [few] * levels})
+def _shortened(parameters: dict, iterations: int = 3) -> dict:
+    """Return the parameters with this many iterations a level, and two steps of the flow at most,
+    the second of which begins where the first one ended as every further one does.
+    """
+    method = make_method("neural-ode", parameters)
+    short = {
+        "levels.iterations": [iterations] * len(method.levels.factors),
+        "flow.steps": min(method.flow.steps, 2),
+    }
+    return _changed(parameters, short)
 
 
 def _changed(parameters: dict, by: dict) -> dict:
@@ -79,8 +86,7 @@ def _parameters() -> dict[str, dict]:
         if not runs[name].build().descriptor_weights.startswith("results/")
     }
     return {
-        name: _with_few_iterations(p, _MORE_ITERATIONS.get(name, 3))
-        for name, p in (shipped | _WAYS).items()
+        name: _shortened(p, _MORE_ITERATIONS.get(name, 3)) for name, p in (shipped | _WAYS).items()
     }
 
 
@@ -94,10 +100,7 @@ def _deterministic() -> dict[str, dict]:
 def _in_half_precision() -> dict[str, dict]:
     forms = {"ssc": {}, "mind": {"similarity.mind.form": "mind"}, "masked": {"masked": True}}
     half = {"similarity.mind.precision": "half"}
-    return {
-        f"{name}, half": _with_few_iterations(_changed({}, form | half))
-        for name, form in forms.items()
-    }
+    return {f"{name}, half": _shortened(_changed({}, form | half)) for name, form in forms.items()}
 
 
 @pytest.fixture(scope="module")

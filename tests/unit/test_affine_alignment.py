@@ -16,6 +16,7 @@ from diffeode.desk import preparing, registration
 from diffeode.errors import InputError, RegistrationError
 from diffeode.files import io
 from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.resample import antialiased
 from diffeode.geometry.space import Grid
 from diffeode.geometry.transform import Affine, warp_image, warp_labels
 from diffeode.prepare import affine
@@ -155,7 +156,12 @@ def test_an_error_of_another_process_arrives_in_this_one():
 
 @pytest.mark.slow
 def test_newborns_overlap_as_ants_has_them(newborns):
-    fixed, moving, fixed_labels, moving_labels = newborns.values()
+    """The affine is found at 1.7 mm, which takes a quarter of the time, and judged at 0.86 mm."""
+    *scans, fixed_labels, moving_labels = newborns.values()
+    fixed, moving = (
+        Image(antialiased(scan.data, scan.grid, grid), grid)
+        for scan, grid in ((scan, scan.grid.resample(1.7)) for scan in scans)
+    )
     with ants_registration(fixed, moving, "Affine", 1, 1) as found:
         affine = affine_from_ants(found["fwdtransforms"][0])
         theirs = load_ants(1).apply_transforms(

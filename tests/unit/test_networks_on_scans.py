@@ -170,8 +170,12 @@ def dice(a, b):
 
 @pytest.mark.slow
 def test_mindgrab_finds_the_brain_of_a_whole_head(scan_and_labels):
+    """With voxels of 1.4 mm instead of 2 mm an adult's head is as large as an infant's, which takes
+    a third of the time.
+    """
     image, labels = scan_and_labels("ixi2mm", "sub-IXI014")
-    assert dice(mindgrab.mindgrab_mask(image, 1), labels > 0) > 0.95
+    small = Grid(image.grid.shape, np.diag([0.7, 0.7, 0.7, 1]) @ image.grid.affine)
+    assert dice(mindgrab.mindgrab_mask(Image(image.data, small), 1), labels > 0) > 0.95
 
 
 @pytest.mark.slow

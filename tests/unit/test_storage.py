@@ -367,28 +367,46 @@ BRIEF = Run("brief", "neural-ode", "Brief", {"levels": {"factors": [2], "iterati
 FILES_OF_FLOW = {WARP, INVERSE_WARP, TRACE, VELOCITY}
 
 
-def in_a_fresh_process(work, *arguments):
-    """Return what ``work`` returns in a Python of its own.
+def in_a_python_of_its_own():
+    """Return a process, in which work can be done.
 
-    OpenMP refuses to work in a process that was forked from one in which it has worked, as it may
-    have in the tests before.
+    It is not forked, for OpenMP refuses to work in a process that was forked from one in which it
+    has worked, as it may have in the tests before.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-        return apart.submit(work, *arguments).result()
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def register_with_velocity(folder, about):
-    return register_to_folder(BRIEF, a_task(), Machine(), folder, {}, keep="velocity", **about)
+def register_with_velocity(folder, fields):
+    about = {"keep": "velocity", "fields": fields}
+    return register_to_folder(BRIEF, a_task(), Machine(), folder, {}, **about)
 
 
-def velocity_unit(folder, **about):
-    assert in_a_fresh_process(register_with_velocity, folder, about)
-    return RegistrationUnit(folder)
+@pytest.fixture(scope="module")
+def units_of_flow(tmp_path_factory):
+    """A registration that keeps its velocity, for each of ``FIELDS``, made in one process."""
+    folders = {fields: tmp_path_factory.mktemp(fields) for fields in FIELDS}
+    with in_a_python_of_its_own() as apart:
+        for fields, folder in folders.items():
+            assert apart.submit(register_with_velocity, folder, fields).result()
+    return folders
 
 
-def restored(unit):
-    """The maps are restored in a process of their own, as a registration is."""
-    in_a_fresh_process(restore_in, unit.folder)
+@pytest.fixture
+def velocity_unit(units_of_flow, tmp_path):
+    """A function that copies the registration of given ``fields`` for one test."""
+
+    def copied(fields):
+        folder = tmp_path / "results" / "unit"
+        return RegistrationUnit(shutil.copytree(units_of_flow[fields], folder))
+
+    return copied
+
+
+@pytest.fixture(scope="module")
+def restored():
+    """A function that restores the maps of a unit, in another process than that which made them."""
+    with in_a_python_of_its_own() as apart:
+        yield lambda unit: apart.submit(restore_in, unit.folder).result()
 
 
 def restore_in(folder):
@@ -396,9 +414,9 @@ def restore_in(folder):
 
 
 @pytest.mark.parametrize("fields", FIELDS)
-def test_both_maps_are_made_again_from_the_velocity_to_the_bit(tmp_path, fields):
-    unit = velocity_unit(tmp_path, fields=fields)
-    before = {name: (tmp_path / name).read_bytes() for name in (WARP, INVERSE_WARP)}
+def test_both_maps_are_made_again_from_the_velocity_to_the_bit(velocity_unit, restored, fields):
+    unit = velocity_unit(fields)
+    before = {name: (unit.folder / name).read_bytes() for name in (WARP, INVERSE_WARP)}
     assert files_in(unit) == FILES_OF_FLOW
     assert np.abs(unit.velocity().values).max() > 0
     unit.reduce("velocity")
@@ -406,12 +424,12 @@ def test_both_maps_are_made_again_from_the_velocity_to_the_bit(tmp_path, fields)
     assert damage(unit.receipt, THOROUGH) is None
     restored(unit)
     assert files_in(unit) == FILES_OF_FLOW
-    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert {name: (unit.folder / name).read_bytes() for name in before} == before
     assert damage(unit.receipt, THOROUGH) is None
 
 
-def test_a_map_that_comes_out_otherwise_is_refused_and_not_written(tmp_path):
-    unit = velocity_unit(tmp_path)
+def test_a_map_that_comes_out_otherwise_is_refused_and_not_written(velocity_unit, restored):
+    unit = velocity_unit("float32")
     kept = unit.velocity()
     unit.write_velocity(KeptVelocity(kept.values * np.float32(1.01), kept.grid))
     receipt = {k: v for k, v in read_receipt(unit.receipt).items() if k != "receipt_sha256"}
@@ -427,7 +445,7 @@ def test_a_map_that_comes_out_otherwise_is_refused_and_not_written(tmp_path):
     assert files_in(unit) == {VELOCITY, TRACE}
 
 
-def test_a_unit_without_a_velocity_says_so(unit):
+def test_a_unit_without_a_velocity_says_so(unit, restored):
     unit.reduce("velocity")
     assert files_in(unit) == ALL - {WARPED}, "its maps stay"
     with pytest.raises(InputError, match="There is no velocity"):

@@ -217,7 +217,7 @@ def costs(size: int, factor: float) -> tuple[float, float]:
         init="identity",
         fixed_mask="none",
         moving_mask="none",
-        settings={"levels.factors": [factor], "levels.iterations": [3]},
+        settings={"levels.factors": [factor], "levels.iterations": [2]},
         threads=1,
     ).metrics
     return found["peak_memory_mb"], found["cpu_seconds"]
@@ -226,7 +226,7 @@ def costs(size: int, factor: float) -> tuple[float, float]:
 @pytest.mark.slow
 def test_memory_grows_with_the_voxels_and_a_coarser_last_level_takes_less():
     """Each registration has a process of its own, since memory that was freed is not given back."""
-    sizes = (16, 64, 80)
+    sizes = (16, 56, 72)
     context = get_context("forkserver")
     context.set_forkserver_preload(["diffeode.desk.library", "diffeode.methods.neural_ode"])
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as processes:
