@@ -43,9 +43,14 @@ JOBS = (
         "scipy.signal",
         "scipy.stats",
     ),
-    *("seaborn", "snakemake.logging", "torch", "coarse_figures"),
+    *("seaborn", "snakemake.logging", "torch", "torch._dynamo"),
+    *("sklearn.linear_model", "statsmodels.api", "coarse_figures"),
 )
-"""The modules that the scripts of jobs import; ``coarse_figures`` comes last."""
+"""The modules that the scripts of jobs import; ``coarse_figures`` comes last.
+
+The first optimiser of a process imports ``torch._dynamo``, and ANTsPy imports the two before the
+last one.
+"""
 _FOR_JOBS = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
 
 
