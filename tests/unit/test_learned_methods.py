@@ -365,7 +365,8 @@ def test_training_lowers_the_loss_on_persons_held_out(name, training_pairs, tmp_
     found = np.genfromtxt(best.parent / "curves.tsv", names=True)["validation_loss"].min()
     kept = read_checkpoint(best, name, 1).about
     assert kept.metrics["validation_loss"] == pytest.approx(found, rel=1e-6)
-    assert found < untrained_loss(method, training_pairs)
+    untrained = untrained_loss(method, training_pairs)
+    assert found < untrained - 1e-4 * abs(untrained), "more than rounding"
     assert len(kept.data) == len(training_pairs)
     assert "left" in said[-1]
     trained = replace(method, weights=str(best))
