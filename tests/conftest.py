@@ -70,7 +70,9 @@ def _use_one_thread() -> None:
     """A command that a test runs on all processors leaves torch with as many threads; where several
     workers share the processors, these threads wait for each other most of the time.
     """
-    if torch := sys.modules.get("torch"):
+    torch = sys.modules.get("torch")
+    # a test may watch who sets the number
+    if torch and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
 

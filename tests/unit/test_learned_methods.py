@@ -359,13 +359,14 @@ def test_the_papers_otmorph_has_three_thousand_epochs():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in LEARNED if name != "transmatch"])
 def test_training_lowers_the_loss_on_persons_held_out(name, training_pairs, tmp_path):
-    method = make_method(name, {**SMALL[name], "learning_rate": 0.001, "steps": 12, "interval": 6})
+    method = make_method(name, {**SMALL[name], "learning_rate": 0.001, "steps": 8, "interval": 4})
     said = []
     best = train(method, training_pairs, tmp_path, Machine(seed=1), said.append)
     found = np.genfromtxt(best.parent / "curves.tsv", names=True)["validation_loss"].min()
     kept = read_checkpoint(best, name, 1).about
     assert kept.metrics["validation_loss"] == pytest.approx(found, rel=1e-6)
-    assert found < untrained_loss(method, training_pairs)
+    untrained = untrained_loss(method, training_pairs)
+    assert found < untrained - 1e-4 * abs(untrained), "more than rounding"
     assert len(kept.data) == len(training_pairs)
     assert "left" in said[-1]
     trained = replace(method, weights=str(best))
