@@ -98,9 +98,9 @@ def measured() -> dict[str, set[str]]:
     """
     made_before, found = before(), {}
     for name, file in MODULES.items():
-        changed = with_text(name, RUNS_ON_IMPORT)
         # a file that was not read for an identity cannot change it
         asked = [kind for kind, (_, files) in made_before.items() if file in files]
+        changed = with_text(name, RUNS_ON_IMPORT) if asked else {}
         found[name] = {
             kind for kind in asked if after(kinds()[kind], changed) != made_before[kind][0]
         }

@@ -28,9 +28,12 @@ def test_a_line_that_runs_makes_again_what_the_docs_say():
     assert in_docs.keys() == MODULES.keys()
 
 
-def test_an_unused_function_in_every_module_makes_nothing_again(codes):
+def test_an_unused_function_in_any_module_that_is_read_makes_nothing_again(codes):
+    read = set().union(*(files for _, files in before().values()))
+    names = [name for name, file in MODULES.items() if file in read]
+    assert len(names) > 100
     added = {}
-    for name in MODULES:
+    for name in names:
         added |= with_text(name, UNUSED)
     assert changed(codes, added) == set()
 

@@ -434,6 +434,19 @@ def test_a_script_counts_with_what_it_imports_or_by_itself(package, tmp_path):
     assert code_hash(scripts=(script,)) != followed
 
 
+def test_a_script_finds_the_files_beside_it_also_where_another_one_was_followed_before(
+    package, tmp_path
+):
+    """Nothing is beside the first script, which asks for the same name."""
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.py").write_text("from _beside import f\nf()\n")
+    (tmp_path / "other" / "_beside.py").write_text("def f(): return 1\n")
+    first, second = (tmp_path / name / f"{name}.py" for name in ("one", "other"))
+    assert reached(scripts=(first,)) == set()
+    assert reached(scripts=(first, second)) == {"_beside:f"}
+
+
 def test_what_is_not_there_is_named(package):
     with pytest.raises(ModuleNotFoundError, match=r"diffeode\.nothing"):
         code_hash("diffeode.nothing")

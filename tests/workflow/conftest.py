@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,14 +156,22 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     what the second run said is in ``console.txt``. It is made once for all workers of a test
     session, each of which has a copy.
     """
-    here = tmp_path_factory.getbasetemp()
-    of_all_workers = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
-    made = of_all_workers / "finished-study"
-    with (of_all_workers / "finished-study.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_worker_at_a_time(tmp_path_factory, "finished-study") as made:
         if not made.is_dir():
             finish_the_tiny_study(tmp_path_factory.mktemp("study") / "clone").root.rename(made)
     return copied_clone(made, tmp_path_factory.mktemp("untouched") / "clone")
+
+
+@contextmanager
+def one_worker_at_a_time(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Yield the path of something that all workers of a test session use and the first one makes;
+    no other worker is in this block meanwhile.
+    """
+    here = factory.getbasetemp()
+    of_all_workers = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    with (of_all_workers / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield of_all_workers / name
 
 
 def finish_the_tiny_study(root: Path) -> Clone:
@@ -197,6 +206,14 @@ def copied_clone(root: Path, to: Path) -> Clone:
     return Clone(to)
 
 
+@pytest.fixture(scope="session")
+def cohort(untouched: Clone) -> Path:
+    """The folder of the tiny study's virtual cohort, with its receipt, for tests that copy it: to
+    draw two persons takes ten seconds.
+    """
+    return untouched.path("results/sources/tiny")
+
+
 @pytest.fixture
 def finished(untouched: Clone, tmp_path: Path) -> Clone:
     """A clone for one test, in which the tiny study is finished."""
@@ -211,16 +228,23 @@ def fresh(tmp_path: Path) -> Clone:
 
 @pytest.fixture(scope="session")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    clone = copy_repository(tmp_path_factory.mktemp("rich") / "clone")
-    write_rich_study(clone)
-    return clone
+    """The clone of the study of ``rich_study.py``, one for all workers, which only read."""
+    with one_worker_at_a_time(tmp_path_factory, "rich-study") as made:
+        if not made.is_dir():
+            clone = copy_repository(tmp_path_factory.mktemp("rich") / "clone")
+            write_rich_study(clone)
+            clone.root.rename(made)
+    return Clone(made)
 
 
 @pytest.fixture(scope="session")
-def _rich_plan(rich: Clone) -> bytes:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIFFEODE_DATA", str(rich.path("data")))
-        return pickle.dumps(rich.plan())
+def _rich_plan(rich: Clone, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    with one_worker_at_a_time(tmp_path_factory, "rich-plan") as made:
+        if not made.is_file():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("DIFFEODE_DATA", str(rich.path("data")))
+                made.write_bytes(pickle.dumps(rich.plan()))
+        return made.read_bytes()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,12 +59,13 @@ children, open and list.
 
 
 @pytest.fixture(scope="module")
-def clone(copied, tmp_path_factory):
+def clone(copied, cohort, tmp_path_factory):
     """A clone in such a folder, in which two pairs are registered and evaluated."""
     made = copied(tmp_path_factory.mktemp("any") / ANY_NAME / "clone")
     made.write("config/datasets/tiny.yaml", tiny_dataset(persons=2))
     made.write("config/experiments/tiny.yaml", EXPERIMENT.replace("pairs: 1", "pairs: 2"))
     made.write("config/config.yaml", _STUDY)
+    shutil.copytree(cohort, made.path("results/sources/tiny"))
     profile = yaml.safe_load(
         made.path("workflow/profiles/cluster-generic/config.yaml").read_text(encoding="utf-8")
     ) | {"latency-wait": 5, "seconds-between-status-checks": 1}

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import standins
 
-from diffeode.datasets.virtual import make_cohort
 from diffeode.files import io
 from diffeode.geometry.image import Image
 
@@ -85,15 +84,11 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def prepared(copied, environment, tmp_path_factory):
+def prepared(copied, cohort, environment, tmp_path_factory):
     """A clone in which a study from raw heads is finished; two persons, one pair, one run."""
     clone = copied(tmp_path_factory.mktemp("heads") / "clone")
-    make_cohort(clone.path("heads"), persons=2, spacing_mm=6.0, seed=3)
-    for drawn in [
-        *clone.path("heads").rglob("*_dseg.nii.gz"),
-        *clone.path("heads").rglob("*_landmarks.tsv"),
-    ]:
-        drawn.unlink()
+    left_out = shutil.ignore_patterns("*_dseg.nii.gz", "*_landmarks.tsv", "receipt.json")
+    shutil.copytree(cohort, clone.path("heads"), ignore=left_out)
     shutil.copy(next(clone.path("heads").rglob("sub-02_T1w.nii.gz")), clone.path("template.nii.gz"))
     put_in_heads(clone.path("heads"))
     programs = clone.path("programs")

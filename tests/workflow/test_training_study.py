@@ -5,14 +5,14 @@ registrations use the weights.
 import json
 
 import pytest
-from clones import tiny_dataset
+from ellipsoids import DATASET, LABELS, write_person
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 EXPERIMENT = """\
 title: Tiny
-fixed: {{dataset: tiny, modality: T2w, subjects: {fixed}}}
-moving: {{dataset: tiny, modality: T1w, subjects: {moving}}}
+fixed: {{dataset: folder, modality: T2w, subjects: {fixed}}}
+moving: {{dataset: folder, modality: T1w, subjects: {moving}}}
 alignment: none
 pairs: {pairs}
 seed: 2
@@ -38,7 +38,10 @@ parameters: {steps: 2, interval: 1, window: 5}
 @pytest.fixture
 def clone(fresh):
     """Four persons to train on, two to test on, and a training of two steps."""
-    fresh.write("config/datasets/tiny.yaml", tiny_dataset(persons=6))
+    for number in range(1, 7):
+        write_person(fresh.path("scans"), f"0{number}", 4 + number / 3)
+    fresh.write("config/datasets/folder.yaml", DATASET)
+    fresh.write("config/labels/ellipsoid.tsv", LABELS)
     fresh.write(
         "config/experiments/learned-from.yaml",
         EXPERIMENT.format(fixed='["01", "02"]', moving='["03", "04"]', pairs="all"),
@@ -64,7 +67,7 @@ def test_the_training_comes_before_the_registrations_and_is_used_by_them(clone):
     assert run.returncode == 0, run.stdout
     folder = clone.path("results/networks/learned-from/brief")
     training = json.loads((folder / "receipt.json").read_text())
-    assert training["persons"] == ["tiny/01", "tiny/02", "tiny/03", "tiny/04"]
+    assert training["persons"] == [f"folder/0{number}" for number in (1, 2, 3, 4)]
     (registered,) = clone.path("results/registrations/tested").glob("*/brief/receipt.json")
     parameters = json.loads(registered.read_text())["parameters"]
     assert parameters["weights_sha256"] == training["outputs"]["weights.safetensors"]["sha256"]

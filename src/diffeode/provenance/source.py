@@ -128,6 +128,7 @@ class _Reached:
         self._apart_from = tuple(f"{name}." for name in apart_from)
         self._files: dict[str, Path] = {}
         self._scripts: set[str] = set()
+        self._known: dict[str, Definitions | None] = {}
         self._waiting: list[Reference] = []
         self._seen: set[tuple[str, tuple[str, ...]]] = set()
         self.found: dict[tuple[str, str], Definition] = {}
@@ -151,6 +152,7 @@ class _Reached:
         """Count a script with what it imports from this package and from the files beside it."""
         self._files |= {file.stem: file for file in script.parent.glob("*.py")}
         self._scripts.add(script.stem)
+        self._known.clear()  # files beside a script are found from now on
         self.add_source(script.stem)
 
     def add_source(self, source: str) -> None:
@@ -203,8 +205,10 @@ class _Reached:
         """Count the statements that run when ``module`` is imported, and those of the modules that
         it imports.
         """
+        if module in self.imported:
+            return
         definitions = self._definitions(module)
-        if definitions is None or module in self.imported:
+        if definitions is None:
             return
         self.imported.add(module)
         if definitions.run_on_import.text:
@@ -216,6 +220,11 @@ class _Reached:
         """Return the definitions of a module of this package that counts; None for any other
         module.
         """
+        if module not in self._known:
+            self._known[module] = self._look_up(module)
+        return self._known[module]
+
+    def _look_up(self, module: str) -> Definitions | None:
         if self._is_left_out(module):
             return None
         file = self._files.get(module) or _file_of(module)
