@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,20 +47,6 @@ def write_aligned_pair(fixed, moving, folder, *given, _whole=write_aligned_pair,
         os.kill(os.getpid(), signal.SIGKILL)
     _whole(fixed, moving, folder, *given, **named)
 """
-IMPORTS = """
-import sys
-sys.path.insert(0, {scripts!r})
-from _registration_unit import import_ahead
-import_ahead({{"method": "neural-ode", "parameters": {{}}}})
-ahead = set(sys.modules)
-import torch
-from diffeode.methods.neural_ode import Levels, NeuralODE
-image = torch.rand((1, 1, 16, 18, 20), generator=torch.Generator().manual_seed(7))
-NeuralODE(levels=Levels((2.0,), (1,))).velocity_between(image, image.flip(2), (1.0, 1.2, 1.0))
-compiler = {{name for name in sys.modules if name.startswith("torch._dynamo")}}
-print(len(compiler) > 0, len(compiler - ahead))
-"""
-SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
 
 
 class Joined(NamedTuple):
@@ -296,14 +280,3 @@ def test_every_pair_has_a_log_of_its_own(joined):
         assert text.startswith(f"align tiny {log.stem}\n  experiment: tiny\n")
         assert "'seed': 2" in text
         assert clone.path(f"results/benchmarks/align/tiny/{log.stem}.tsv").is_file()
-
-
-def test_the_compiler_of_torch_is_imported_once_for_all_pairs_of_a_chunk():
-    """An optimiser imports it. Each registration works in a copy of the job's process, and would
-    import it again, which takes more than a second.
-    """
-    program = IMPORTS.format(scripts=str(SCRIPTS))
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["True", "0"]

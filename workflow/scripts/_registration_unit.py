@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,8 +25,6 @@ from diffeode.registration.weight_maps import require_weight_map
 from diffeode.statistics.tidy import failed_row, write_tidy
 from diffeode.units.registration import RegistrationUnit
 
-_OPTIMISES = "diffeode.optimise.loop"
-"""The module that makes optimisers of torch."""
 REGISTERED, EVALUATED, UNEVALUATED = "registered", "evaluated", "not evaluated"
 
 
@@ -157,6 +153,3 @@ def import_ahead(run: Mapping[str, Any]) -> None:
     if method.lacking():
         return  # every registration fails with the reason
     load(method)
-    if _OPTIMISES in sys.modules:
-        # the first optimiser of a process imports it, which would take each registration seconds
-        importlib.import_module("torch._dynamo")
