@@ -241,7 +241,7 @@ def test_what_a_descriptor_trained_on_newborns_reached_is_that_of_its_table():
     assert dice.notna().all(axis=None)
     mean, ours, package = dice.mean(), dice["paper-cl-newborns"], dice["paper-cl"]
     said = (
-        f"On {len(dice)} of the 12 pairs of 07 to 10, the paper's run has a mean Dice of "
+        f"On the {len(dice)} pairs of 07 to 10, the paper's run has a mean Dice of "
         f"{mean['paper-cl-newborns']:.3f} with these weights and {mean['paper-cl']:.3f} with those "
         f"of the package, which are better on {(package > ours).sum()} pairs; MIND has "
         f"{mean['paper-mind']:.3f} there, and the initial alignment {mean['identity']:.3f}"
