@@ -207,6 +207,8 @@ def _atrophy_velocity(atrophy: Atrophy) -> np.ndarray:
     The map goes from the person to the template, so where a space grew in the person, the
     divergence is negative. Tissue shrinks evenly, so that the volume of the brain stays.
     """
+    if atrophy == ATROPHY[0.0]:
+        return np.zeros((*_nodes().shape, 3), dtype=np.float32)
     lateral, other, sulci, tissue = _fluid_spaces()
     divergence = -atrophy.ventricles * (lateral + other / 2) - atrophy.sulci * sulci
     divergence = divergence - tissue * (divergence.sum() / tissue.sum())
