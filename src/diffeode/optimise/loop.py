@@ -118,7 +118,7 @@ def minimise(
     Raises:
         RegistrationError: the energy is not finite at the start.
     """
-    adam = _Adam(field.parameters(), descent.damping)
+    optimiser = _Adam(field.parameters(), descent.damping)
     best, energies = None, []
 
     def ended(reason: str = "") -> Minimum:
@@ -154,7 +154,8 @@ def minimise(
         if descent.settled(energies):
             return ended(f"the energy had settled after {iteration} of {iterations} iterations")
         (energy * velocity[0, 0].numel()).backward()
-        adam.step(descent.learning_rate * descent.rate((iteration - 1) / max(1, iterations)))
+        fraction = (iteration - 1) / max(1, iterations)
+        optimiser.step(descent.learning_rate * descent.rate(fraction))
     return ended()
 
 
