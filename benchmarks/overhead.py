@@ -33,6 +33,8 @@ _RUNS = ("identity", "affine", "ants-syn", "convexadam", "greedy", "node")
 _RUNS += ("node-mind", "node-ngf", "node-ncc", "node-nmi", "node-lmi", "node-mono")
 _PLANS = (300, 3000)
 _REGISTERED = 20
+_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+"""Variables that would show another package, or have every job compile what it imports."""
 _CHUNKS = (1, 5, 20)
 _DATASET = """\
 title: Virtual persons
@@ -209,7 +211,7 @@ def cloned(commit: str) -> Iterator[Clone]:
 
 
 def _cost_of(command: list[str], folder: Path) -> Costs:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         running = subprocess.Popen(
             command,
