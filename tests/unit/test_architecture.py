@@ -96,6 +96,7 @@ BELOW = {
             "descriptors",
             "losses",
             "flows",
+            "fused",
         ),
         *("optimise", "networks", "prepare", "registration", "learning"),
     },

@@ -129,7 +129,7 @@ def test_the_demo_in_its_own_words(facts):
         "Chosen for this run: penalties.gradient.weight, "
         "similarity.local_mutual_information.weight.",
         "- Initial (identity): Initial, which has no settings. Licence",
-        "diffeode (MIND) is put against the others.",
+        "diffeode (MIND + NGF + NCC + NMI) is put against the others.",
         "- Registrations: python 3.11.2, torch 2.13.0.",
         "- The study was run by Snakemake 9.27.1 [",
     ):

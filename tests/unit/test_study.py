@@ -44,10 +44,10 @@ def rewrite(path: Path, **changes) -> None:
     path.write_text(yaml.safe_dump(content | changes), encoding="utf-8")
 
 
-def test_the_demo_is_ten_pairs_by_seven_runs():
+def test_the_demo_is_ten_pairs_by_six_runs():
     study = load_study(REPOSITORY / "config" / "config.yaml", REPOSITORY)
     assert [len(experiment.pairs) for experiment in study.experiments] == [5, 5]
-    assert len(study.units()) == 70
+    assert len(study.units()) == 60
     assert all(
         pair.fixed.subject != pair.moving.subject for e in study.experiments for pair in e.pairs
     )
@@ -79,9 +79,9 @@ def test_time_limits_are_the_study_s_or_the_run_s_own(repository, monkeypatch):
     monkeypatch.setattr(
         "diffeode.registration.runs.runs_folder", lambda: repository / "config" / "methods"
     )
-    rewrite(repository / "config" / "methods" / "affine.yaml", time_limit_minutes=5)
+    rewrite(repository / "config" / "methods" / "ants-syn.yaml", time_limit_minutes=5)
     study = load_study(demo(time_limit_minutes=60), repository)
-    assert (study.time_limit("affine"), study.time_limit("identity")) == (5, 60)
+    assert (study.time_limit("ants-syn"), study.time_limit("identity")) == (5, 60)
     assert load_study(demo(), repository).time_limit("identity") is None
 
 

@@ -95,7 +95,7 @@ def test_a_cohort(rich_plan, run_script):
     made = run_script(rich_plan.the("cohort"), "diffeode.datasets.virtual.make_cohort")
     assert made.call == (
         (Path("results/sources/cohort"),),
-        {"persons": 4, "spacing_mm": 6.5, "seed": 17},
+        {"persons": 4, "spacing_mm": 6.5, "seed": 17, "processes": THREADS},
     )
 
 

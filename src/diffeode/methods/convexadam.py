@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 _PACKAGES_OWN = "mind-ssc"
 """The name of the descriptor that the package computes itself."""
-_USED = ("convexAdam.convex_adam_MIND", "diffeode.process.threads", "torch._dynamo")
-"""The modules that a registration uses; torch's optimiser imports torch's compiler when it is made.
-"""
 _LEAST_CONTROL_POINTS = 3
 """The least number of control points along each axis: the package averages over three."""
 
@@ -100,9 +97,12 @@ class ConvexAdam(Method):
         return {"descriptor": descriptor_content(self.descriptor, self.descriptor_weights)}
 
     def load(self) -> None:
-        """Import the package's entry point, and what it imports at its first use."""
-        for name in _USED:
-            importlib.import_module(name)
+        """Import the package's entry point, and torch's compiler, which torch's optimiser imports
+        when it is made.
+        """
+        importlib.import_module("convexAdam.convex_adam_MIND")
+        importlib.import_module("diffeode.process.threads")
+        importlib.import_module("torch._dynamo")
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; the package returns no inverse and no trace.

@@ -152,7 +152,9 @@ class _Reached:
         """Count a script with what it imports from this package and from the files beside it."""
         self._files |= {file.stem: file for file in script.parent.glob("*.py")}
         self._scripts.add(script.stem)
-        self._known.clear()  # files beside a script are found from now on
+        # files beside this script are found from now on, also where they were looked for before
+        self._known.clear()
+        self._seen.clear()
         self.add_source(script.stem)
 
     def add_source(self, source: str) -> None:

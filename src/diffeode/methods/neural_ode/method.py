@@ -173,7 +173,9 @@ class NeuralODE(Method):
     def load(self) -> None:
         """Import torch, what computes the map, and the compiled kernels."""
         importlib.import_module("diffeode.methods.neural_ode.motion")
-        importlib.import_module("diffeode.fused.compiler").load_ahead()
+        from diffeode.fused.compiler import load_ahead
+
+        load_ahead()
 
     def register(self, pair: Pair, machine: Machine) -> Registration:
         """Register ``pair``; forward and inverse are the flows of the velocity and of its reverse.
