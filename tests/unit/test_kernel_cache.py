@@ -52,7 +52,7 @@ def test_another_process_compiles_once_and_a_failure_is_said(folder, started, ca
         assert compiler.serves(VOLUME)
         assert compiler.serves(VOLUME)
     assert started == [[sys.executable, "-m", "diffeode.fused"]]
-    assert f"about {compiler.SECONDS} seconds" in caplog.text
+    assert f"about {compiler.SECONDS} CPU seconds" in caplog.text
     assert "Kernels are compiled: 26% done, about 70 seconds left" in caplog.text
     assert "OSError: no room" in caplog.text
 

@@ -1,8 +1,10 @@
 """Compile every kernel now, so that no registration waits for it: ``python -m diffeode.fused``."""
 
 import fcntl
+import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numba
 import torch
@@ -17,6 +19,7 @@ from diffeode.fused.mutual_information import FusedInformation
 from diffeode.fused.regularisers import gradient_magnitude_fused, jacobian_barrier_fused
 from diffeode.fused.sampling import pull_back_fused, pull_back_resized_fused
 from diffeode.fused.smoothing import average_fused
+from diffeode.process.watch import die_with_parent
 
 _SIZE = (8, 8, 8)
 _IMAGE, _DISPLACEMENT = (torch.rand(1, channels, *_SIZE, requires_grad=True) for channels in (1, 3))
@@ -65,46 +68,76 @@ def _folding() -> None:
 
 
 _STEPS: dict[Callable[[], Tensor | None], float] = {
-    _mind: 22.3,
-    _correlation: 5.7,
-    _gradient_fields: 14.0,
-    _mutual_information: 9.5,
-    _regularisers: 8.7,
-    _resized_sampling: 45.9,
-    _sampling: 29.5,
-    _folding: 6.1,
-    _smoothing: 10.0,
+    _resized_sampling: 41.0,
+    _sampling: 27.5,
+    _mind: 23.7,
+    _gradient_fields: 13.6,
+    _regularisers: 9.4,
+    _mutual_information: 9.2,
+    _smoothing: 8.6,
+    _folding: 6.2,
+    _correlation: 5.8,
 }
 """What calls the kernels of a loss, of its gradient or of something else, with the seconds that
-their compilation took in a run of two and a half minutes. They serve as weights, so that a slower
-processor does not spoil the estimate of the time that is left.
+their compilation took, as means of two processors. They serve as weights, so that a slower
+processor does not spoil the estimate of the time that is left. No two steps share a kernel, so
+processes that compile different steps write different files. The longest come first, so that all
+processes end at about the same time.
 """
 
 
 def compile_all(tell: Callable[[str], object] = lambda message: None) -> None:
     """Call each kernel once on a tiny image, which compiles it, and mark that this was done.
 
+    Several processes share the work, as many as numba may use threads.
+
     Args:
         tell: called after each step with what is done and how long the rest is likely to take.
     """
-    begun, steps = time.monotonic(), list(_STEPS.items())
-    for number, (step, _) in enumerate(steps, start=1):
-        if (loss := step()) is not None:
-            loss.backward()
-        done, ahead = (
-            sum(weight for _, weight in some) for some in (steps[:number], steps[number:])
-        )
-        left = (time.monotonic() - begun) * ahead / done
-        if ahead:
-            tell(f"{done / (done + ahead):.0%} done, about {left:.0f} seconds left")
+    begun, weights = time.monotonic(), list(_STEPS.values())
+    workers = min(len(weights), numba.config.NUMBA_NUM_THREADS)
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, fork, die_with_parent) as pool:
+        steps = {pool.submit(_compile, number): weight for number, weight in enumerate(weights)}
+        done = spent = 0.0
+        for step in as_completed(list(steps)):
+            done += steps.pop(step)
+            spent += step.result()
+            left = seconds_left(weights, workers, spent / done, time.monotonic() - begun)
+            if steps:
+                tell(f"{done / sum(weights):.0%} done, about {left:.0f} seconds left")
     if mark := compiled_mark():
         mark.touch()
+
+
+def _compile(number: int) -> float:
+    """Call the kernels of a step, and return how many seconds that took."""
+    begun = time.monotonic()
+    loss = list(_STEPS)[number]()
+    if loss is not None:
+        loss.backward()
+    return time.monotonic() - begun
+
+
+def seconds_left(
+    weights: Sequence[float], workers: int, seconds_per_weight: float, elapsed: float
+) -> float:
+    """Return how long steps of such weights are likely to take until all are done, at least 0.
+
+    Args:
+        weights: weights of all steps, those that are done included.
+        workers: number of processes that share the steps.
+        seconds_per_weight: seconds that one process needed for a unit of weight so far.
+        elapsed: seconds since the first step began.
+    """
+    whole = seconds_per_weight * max(sum(weights) / workers, max(weights))
+    return max(whole - elapsed, 0.0)
 
 
 def compile_once() -> None:
     """Compile every kernel, unless another process has done so or is doing so: wait for it then.
 
-    Jobs of a cluster start at the same time, and each would compile for two minutes.
+    Jobs of a cluster start at the same time, and each would compile for minutes.
     """
     mark = compiled_mark()
     if mark is None:

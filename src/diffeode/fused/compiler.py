@@ -100,8 +100,8 @@ def _compile_elsewhere() -> None:
     if mark is None or mark.exists():
         return
     _LOG.warning(
-        "Kernels are compiled for this processor, once; this takes about %d seconds of one free "
-        "processor",
+        "Kernels are compiled for this processor, once; this takes about %d CPU seconds, which as "
+        "many processes share as there are processors",
         SECONDS,
     )
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
