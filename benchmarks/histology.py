@@ -28,10 +28,10 @@ from diffeode.registration.harness import measured, register
 from diffeode.registration.runs import load_run
 
 FOLDER, KEYS, SEED = "histology/lung-lesion", ("fixed", "moving", "run"), 2512
-RUNS = ("node-2d", "ants-syn", "node-mind")
+RUNS = ("node-2d", "ants-syn", "greedy", "greedy-ncc", "node-mind")
 CHOSEN_ON = {("cd31", "prospc"), ("cc10", "cd31"), ("he", "ki67")}
 """The fixed and moving pictures of the pairs on which the settings of ``node-2d`` were chosen."""
-OURS, SYN = RUNS[:2]
+OURS, PEERS = RUNS[0], RUNS[1:4]
 
 
 def landmarks_of(path: Path) -> np.ndarray:
@@ -160,18 +160,26 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _won(rows: Sequence[Row]) -> str:
-    """Return a sentence on how many pairs have a smaller median error with our run than with
-    SyN; nothing where no pair has both.
+    """Return a sentence for each peer on how many pairs have a smaller median error with our run;
+    nothing for a peer with which no pair was registered.
     """
-    ours, syn = (
-        {(row["fixed"], row["moving"]): float(row["after"]) for row in rows if row["run"] == run}
-        for run in (OURS, SYN)
-    )
-    both = ours.keys() & syn.keys()
-    if not both:
-        return ""
-    won = sum(ours[pair] < syn[pair] for pair in both)
-    return f" The median error of `{OURS}` is smaller than SyN's in {won} of {len(both)} pairs."
+    sentences = ""
+    for peer in PEERS:
+        ours, theirs = (
+            {
+                (row["fixed"], row["moving"]): float(row["after"])
+                for row in rows
+                if row["run"] == run
+            }
+            for run in (OURS, peer)
+        )
+        if both := ours.keys() & theirs.keys():
+            won = sum(ours[pair] < theirs[pair] for pair in both)
+            sentences += (
+                f" The median error of `{OURS}` is smaller than that of {load_run(peer).title} in "
+                f"{won} of {len(both)} pairs."
+            )
+    return sentences
 
 
 def _mean(rows: Sequence[Row], column: str) -> str:

@@ -34,6 +34,7 @@ FEW = {
     "identity": {},
     "neural-ode": {"levels": {"factors": [2, 1], "iterations": [25, 15]}},
     "ants-syn": {"iterations": [40, 20]},
+    "greedy": {"iterations": [40, 20]},
 }
 """Settings with which each method that takes slices is quick."""
 

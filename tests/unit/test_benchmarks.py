@@ -788,9 +788,9 @@ def test_the_page_of_stains_shows_pairs_that_settings_were_chosen_on_apart(tmp_p
     histology.write_histology_page(tmp_path / "page.md", rows)
     others, chosen = (tmp_path / "page.md").read_text().split("## ")[1:]
     assert "| diffeode (2-D, NCC + NGF) | 2 | 4.000 |" in others
-    assert "smaller than SyN's in 1 of 2 pairs" in others
+    assert "smaller than that of ANTs SyN in 1 of 2 pairs" in others
     assert "| diffeode (2-D, NCC + NGF) | 1 | 1.000 |" in chosen
-    assert "smaller than SyN's in 1 of 1 pairs" in chosen
+    assert "smaller than that of ANTs SyN in 1 of 1 pairs" in chosen
 
 
 def test_the_pairs_that_settings_were_chosen_on_are_those_that_the_run_names():

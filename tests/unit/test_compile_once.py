@@ -94,7 +94,7 @@ def test_a_step_that_fails_ends_the_compilation_and_leaves_no_mark(tmp_path, mon
 @pytest.mark.parametrize("seconds", MEASURED)
 @pytest.mark.parametrize("processors", [1, 2, 4, 16])
 def test_the_time_that_is_left_is_right_within_a_factor_of_two(seconds, processors):
-    """Of steps that processes take one after the other; the last tenth of the time does not count."""
+    """Of steps that processes take one after the other, but for the last tenth of the time."""
     weights = list(program._STEPS.values())
     assert len(seconds) == len(weights)
     free, ends = [0.0] * min(processors, len(weights)), []

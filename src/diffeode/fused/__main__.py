@@ -130,7 +130,7 @@ def seconds_left(
         seconds_per_weight: seconds that one process needed for a unit of weight so far.
         elapsed: seconds since the first step began.
     """
-    whole = seconds_per_weight * max(sum(weights) / workers, max(weights))
+    whole = seconds_per_weight * max(sum(weights) / workers, *weights)
     return max(whole - elapsed, 0.0)
 
 

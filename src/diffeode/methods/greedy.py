@@ -11,7 +11,9 @@ import numpy as np
 
 from diffeode.errors import RegistrationError
 from diffeode.geometry.image import Image
-from diffeode.geometry.transform import Affine
+from diffeode.geometry.plane import is_slice, plane_frame, plane_itk_frame
+from diffeode.geometry.space import Grid, flip_ras_lps
+from diffeode.geometry.transform import Affine, DisplacementField
 from diffeode.registration.base import Machine, Method, Needs, Pair, Registration
 from diffeode.registration.displacements import field_of_itk
 from diffeode.registration.knobs import between, knob, one_of, several
@@ -37,6 +39,7 @@ class Greedy(Method):
         "Alzheimer's & Dementia 12(7S), 2016."
     )
     licence: ClassVar[str] = "Apache-2.0 (picsl-greedy)"
+    takes_slices: ClassVar[bool] = True
 
     metric: str = knob(
         "NMI",
@@ -79,14 +82,14 @@ class Greedy(Method):
             # The tool scales its first update to the length of a voxel. For equal images the update
             # is zero, and the field would be filled with NaN.
             return Registration(Affine(), Affine())
-        import SimpleITK
-        from picsl_greedy import Greedy3D
+        from picsl_greedy import Greedy2D, Greedy3D
 
-        tool, images = Greedy3D(), {"fixed": _to_itk(pair.fixed), "moving": _to_itk(pair.moving)}
-        said = io.StringIO()
+        grid, said = pair.fixed.grid, io.StringIO()
+        tool, dimensions = (Greedy2D(), 2) if is_slice(grid) else (Greedy3D(), 3)
+        images = {"fixed": _to_itk(pair.fixed), "moving": _to_itk(pair.moving)}
         try:
             tool.execute(
-                self.command(machine.threads),
+                self.command(machine.threads, dimensions),
                 out=said,
                 err=said,
                 forward=None,
@@ -96,23 +99,22 @@ class Greedy(Method):
         except RuntimeError as error:
             raise RegistrationError(f"Greedy gave up ({_last_words(error)}).") from None
         forward, inverse = (
-            field_of_itk(SimpleITK.GetArrayFromImage(tool[name]), pair.fixed.grid, self.title)
-            for name in ("forward", "inverse")
+            _field_of(tool[name], grid, self.title) for name in ("forward", "inverse")
         )
         return Registration(forward, inverse, self._trace(tool.metric_log()))
 
-    def command(self, threads: int) -> str:
-        """Return the options of greedy's command line."""
+    def command(self, threads: int, dimensions: int = 3) -> str:
+        """Return the options of greedy's command line for images of 2 or 3 dimensions."""
         metric = (
-            f"{self.metric} {'x'.join([str(self.radius)] * 3)} -noise 0"
+            f"{self.metric} {'x'.join([str(self.radius)] * dimensions)} -noise 0"
             if self.metric == "NCC"
             else self.metric
         )
         schedule = "x".join(str(n) for n in self.iterations)
         smoothing = f"{self.gradient_sigma:g}vox {self.warp_sigma:g}vox"
         return (
-            f"-d 3 -V 0 -wp 0 -threads {threads} -i fixed moving -m {metric} -n {schedule} -s "
-            f"{smoothing} -o forward -oinv inverse"
+            f"-d {dimensions} -V 0 -wp 0 -threads {threads} -i fixed moving -m {metric} "
+            f"-n {schedule} -s {smoothing} -o forward -oinv inverse"
         )
 
     def _trace(self, log: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
@@ -130,19 +132,36 @@ class Greedy(Method):
 
 
 def _to_itk(image: Image) -> SimpleITK.Image:
-    """Return ``image`` as SimpleITK has it: in LPS mm, with the array axes reversed.
+    """Return ``image`` as SimpleITK has it: in LPS mm, or for a slice in plane coordinates, with
+    the array axes reversed.
 
     Raises:
         InputError: the grid is sheared.
     """
     import SimpleITK
 
-    frame = image.grid.itk_frame("greedy")
-    itk = SimpleITK.GetImageFromArray(image.data.transpose(2, 1, 0))
+    flat = is_slice(image.grid)
+    frame = plane_itk_frame(image.grid, "greedy") if flat else image.grid.itk_frame("greedy")
+    itk = SimpleITK.GetImageFromArray((image.data[..., 0] if flat else image.data).T)
     itk.SetOrigin(frame.origin.tolist())
     itk.SetSpacing(frame.spacing.tolist())
     itk.SetDirection(frame.direction.ravel().tolist())
     return itk
+
+
+def _field_of(displacements: SimpleITK.Image, grid: Grid, found_by: str) -> DisplacementField:
+    """Return the map of an image of displacements, which are in LPS mm, or for a slice in plane
+    coordinates.
+
+    Raises:
+        RegistrationError: a displacement is not finite.
+    """
+    import SimpleITK
+
+    vectors = SimpleITK.GetArrayFromImage(displacements)
+    if is_slice(grid):
+        vectors = flip_ras_lps(vectors @ plane_frame(grid).matrix[:3, :2].T)[None]
+    return field_of_itk(vectors, grid, found_by)
 
 
 def _last_words(error: RuntimeError) -> str:
