@@ -91,7 +91,7 @@ benchmark: setup  ## accuracy and speed against other tools (hours; tables in be
 # processors, because some tests wait. What Python compiles is kept, whatever the surroundings say.
 test:  ## all checks and tests
 	@$(MAKE) --no-print-directory --jobs 3 lint setup
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder \
 	  --numprocesses $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4
 
 test-faults: setup  ## a study that is killed, damaged and starved, and ends right (minutes; no part of make test)

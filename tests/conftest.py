@@ -25,18 +25,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run files with slow tests first, and then those that start Snakemake, so that in the end no
-    worker runs one while the others wait. Tests of faults, which take minutes, run only where they
-    are asked for (``-m faults``).
+    worker runs one while the others wait. The finished study that many files use is made by the
+    first of all files; the next ones do not use it, so their workers do not wait for it. Tests of
+    faults, which take minutes, run only where they are asked for (``-m faults``).
     """
     if "faults" not in config.option.markexpr:
         left_out = [item for item in items if item.get_closest_marker("faults")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    marked = {
-        marker: {item.path for item in items if item.get_closest_marker(marker)}
+    slow, workflow = (
+        {item.path for item in items if item.get_closest_marker(marker)}
         for marker in ("slow", "workflow")
-    }
-    items.sort(key=lambda item: [item.path not in paths for paths in marked.values()])
+    )
+    users = {item.path for item in items if "untouched" in getattr(item, "fixturenames", ())}
+    first = min(users & slow, default=None)
+    items.sort(
+        key=lambda item: (
+            item.path != first,
+            item.path not in slow,
+            item.path in users,
+            item.path not in workflow,
+        )
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -67,13 +77,15 @@ def _seed_all_generators() -> None:
 
 
 def _use_one_thread() -> None:
-    """A command that a test runs on all processors leaves torch with as many threads; where several
-    workers share the processors, these threads wait for each other most of the time.
+    """A command that a test runs on all processors leaves torch with as many threads, and kernels
+    use all processors unless they are told otherwise. Where several workers share the processors,
+    these threads wait for each other most of the time.
     """
-    torch = sys.modules.get("torch")
-    # a test may watch who sets the number
-    if torch and torch.get_num_threads() > 1:
-        torch.set_num_threads(1)
+    for name in ("torch", "numba"):
+        library = sys.modules.get(name)
+        # a test may watch who sets the number
+        if library and library.get_num_threads() > 1:
+            library.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
