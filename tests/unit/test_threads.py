@@ -14,7 +14,7 @@ BEFORE = {
     "nothing": "",
     "torch": "(torch.ones(10**6) + 1).sum()",
     "torch, limited": "torch.set_num_threads(1); (torch.ones(10**6) + 1).sum()",
-    "kernels": "from diffeode.fused.__main__ import compile_all; compile_all()",
+    "kernels": "from diffeode.fused.__main__ import _folding; _folding()",
 }
 _FORKING = """
 import json, os, sys
@@ -60,12 +60,33 @@ import numba, torch
 from diffeode.process.threads import use_threads
 {before}
 use_threads(1)
-from diffeode.fused.__main__ import compile_all
-compile_all()
+from diffeode.fused.__main__ import _folding
+_folding()
 print(torch.get_num_threads(), numba.get_num_threads())
 """)
         == "1 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "used"),
+    [("1", None, 1), ("1,2", None, 1), ("64", None, 2), ("none", None, 2), ("1", 2, 2)],
+)
+def test_kernels_keep_to_the_limit_of_the_surroundings(printed, limit, asked, used):
+    """Until another number is asked for; numba alone would use both of two processors."""
+    asking = f"use_threads({asked})" if asked else ""
+    program = f"""
+import os
+os.environ["OMP_NUM_THREADS"] = {limit!r}
+import numba, torch
+numba.config.NUMBA_NUM_THREADS = 2
+from diffeode.fused.compiler import serves
+from diffeode.process.threads import use_threads
+assert serves(torch.zeros(1, 1, 2, 2, 2))
+{asking}
+print(numba.get_num_threads())
+"""
+    assert printed(program) == str(used)
 
 
 def test_no_more_than_there_are_processors(printed):

@@ -24,6 +24,7 @@ from diffeode.datasets.virtual_contrast import SEQUENCES, acquire, person_grid, 
 from diffeode.datasets.virtual_deformation import PersonMap, person_map
 from diffeode.errors import InputError
 from diffeode.files import io
+from diffeode.process.threads import use_threads
 from diffeode.process.watch import die_with_parent
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.software import preparing_versions
@@ -136,8 +137,14 @@ def _of_all(write: Callable[[int], list[str]], persons: int, processes: int) -> 
     load_tissue_maps()
     template_labels()
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(processes, persons), fork, die_with_parent) as pool:
+    with ProcessPoolExecutor(min(processes, persons), fork, _work_alone) as pool:
         return list(pool.map(write, numbers))
+
+
+def _work_alone() -> None:
+    """Let this process, one of several, end with its parent and use one thread."""
+    die_with_parent()
+    use_threads(1)
 
 
 def person_landmarks(to_template: PersonMap) -> pd.DataFrame:
