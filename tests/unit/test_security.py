@@ -25,6 +25,9 @@ ALLOWED = {
     ("src/diffeode/datasets/virtual.py", "multiprocessing.get_context"): (
         "names of files that this program's own child process returns"
     ),
+    ("src/diffeode/fused/__main__.py", "multiprocessing.get_context"): (
+        "seconds that this program's own child process returns"
+    ),
     ("src/diffeode/process/watch.py", "multiprocessing.get_context"): (
         "a pipe between this process and the child that it forked"
     ),

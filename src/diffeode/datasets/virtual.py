@@ -24,7 +24,6 @@ from diffeode.datasets.virtual_contrast import SEQUENCES, acquire, person_grid, 
 from diffeode.datasets.virtual_deformation import PersonMap, person_map
 from diffeode.errors import InputError
 from diffeode.files import io
-from diffeode.process.threads import use_threads
 from diffeode.process.watch import die_with_parent
 from diffeode.provenance.receipt import write_receipt
 from diffeode.provenance.software import preparing_versions
@@ -143,6 +142,8 @@ def _of_all(write: Callable[[int], list[str]], persons: int, processes: int) -> 
 
 def _work_alone() -> None:
     """Let this process, one of several, end with its parent and use one thread."""
+    from diffeode.process.threads import use_threads
+
     die_with_parent()
     use_threads(1)
 
