@@ -110,6 +110,18 @@ def template_of(source: Path) -> Path:
     return (anat / "sub-09_T1w.nii.gz").rename(source.parent / "mine.nii.gz")
 
 
+def labels_of_template(source: Path, change=lambda ids: ids) -> Path:
+    """The label map of that template, whose ids and grid ``change`` may change, in a file of its
+    own; the template is there, too.
+    """
+    template_of(source)
+    anat = write_visit(source.parent / "atlas", "09", suffixes=("dseg",))
+    ids = np.asarray(nib.load(anat / "sub-09_dseg.nii.gz").dataobj)
+    file = source.parent / "mine_dseg.nii.gz"
+    nib.save(nib.Nifti1Image(change(ids).astype(np.int16), AFFINE), file)
+    return file
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_pairs_of_a_task_and_the_names_of_its_results(task, source):
     template = template_of(source) if task == "template" else None
@@ -390,6 +402,92 @@ def test_a_label_map_that_cannot_be_used_stays_with_its_scan_and_costs_dice_alon
     assert plan(source).faulty_labels == {}
 
 
+# ----------------------------------------------------------------------- label map of the template
+
+
+def template_plan(source: Path, change=lambda ids: ids, **other):
+    labels = labels_of_template(source, change)
+    files = {"template": source.parent / "mine.nii.gz", "template_labels": labels}
+    return plan(source, "template", **{**files, **other})
+
+
+def test_the_label_map_of_a_template_gives_its_task_what_is_measured_by_labels(source, tmp_path):
+    """Both sides have one label table, without which the workflow measures no Dice."""
+    planned = template_plan(source)
+    assert planned.summary()[1] == "The template and 5 of 5 scans have a label map for Dice."
+    study = load_study(planned.write(tmp_path / "code", "a test"), REPOSITORY)
+    (experiment,) = study.experiments
+    assert experiment.labels == tmp_path / "code" / "labels.tsv"
+    assert {pair.fixed.labels for pair in experiment.pairs} == {source.parent / "mine_dseg.nii.gz"}
+    assert {pair.moving.labels.name for pair in experiment.pairs} == set(
+        labels_of(planned).values()
+    )
+    planned = template_plan(source, template_labels=None)
+    study = load_study(planned.write(tmp_path / "other", "a test"), REPOSITORY)
+    assert study.experiments[0].labels is None
+    assert "--template-labels" in planned.summary()[1]
+
+
+def test_structures_are_those_that_the_template_and_the_scans_have(source):
+    def with_others(ids):
+        ids = np.where(ids == 1, 5, ids)
+        ids[0, 0, :2] = 12, 30
+        return ids
+
+    planned = template_plan(source, with_others)
+    assert [row["id"] for row in planned.structures] == [7]
+    assert planned.notes == (
+        "Not measured, because only the label map of the template has them: ids 5, 12, 30.",
+        "Not measured, because only label maps of scans have them: ids 1.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_template", "of_scans", "name", "note"),
+    [
+        ("Thalamus", None, "Thalamus", None),
+        (None, "Putamen", "Putamen", None),
+        ("thalamus", "Thalamus", "Thalamus", None),
+        (
+            *("Thalamus", "Putamen", "Putamen"),
+            "Ids 7 have another name in the table of the template than in that of the scans (7 is "
+            "'Thalamus' and 'Putamen'); Dice means nothing where they are other structures.",
+        ),
+    ],
+)
+def test_names_are_those_of_either_table_and_are_compared(
+    of_template, of_scans, name, note, source
+):
+    for folder, given in ((source.parent, of_template), (source, of_scans)):
+        if given:
+            (folder / "dseg.tsv").write_text(f"index\tname\n7\t{given}\n")
+    planned = template_plan(source)
+    assert [row["name"] for row in planned.structures] == ["structure 1", name]
+    assert planned.notes == ((note,) if note else ())
+
+
+def test_a_template_that_is_named_like_a_person_is_no_scan_of_that_person(source):
+    write_visit(source, "mine")
+    planned = template_plan(source)
+    assert "sub-mine_T1w__sub-mine_T1w" in {pair.id for pair in planned.pairs}
+    assert {pair.fixed.dataset for pair in planned.pairs} == {"template"}
+    assert {pair.moving.dataset for pair in planned.pairs} == {"bids"}
+
+
+@pytest.mark.parametrize(("ids", "is_refused"), [([1, 2], False), ([2, 7], False), ([2, 3], True)])
+def test_a_table_without_any_structure_of_the_template_is_refused(ids, is_refused, source):
+    table = source.parent / "table.tsv"
+    rows = "".join(f"{i}\tname {i}\tn{i}\tnone\tall\n" for i in ids)
+    table.write_text(f"id\tname\tabbreviation\themisphere\tgroup\n{rows}")
+    if is_refused:
+        with pytest.raises(InputError, match=r"holds none of the structures of .*table.tsv \(--l"):
+            template_plan(source, labels=str(table))
+        return
+    planned = template_plan(source, labels=str(table))
+    content = planned.content(source.parent)["own"]["datasets"]
+    assert [content[name]["labels"] for name in ("bids", "template")] == [str(table)] * 2
+
+
 # ------------------------------------------------------------------------------------- preparation
 
 
@@ -444,6 +542,20 @@ def out_is_a_file(source: Path) -> None:
 def nothing(source: Path) -> None:
     """Leave the folder as it is."""
 
+
+def without_label_maps(source: Path) -> None:
+    for labels in source.rglob("*_dseg.nii.gz"):
+        labels.unlink()
+    labels_of_template(source)
+
+
+def with_empty_label_maps(source: Path) -> None:
+    labels_of_template(source)
+    for labels in source.rglob("*_dseg.nii.gz"):
+        nib.save(nib.Nifti1Image(np.zeros((16, 16, 16), np.uint8), AFFINE), labels)
+
+
+TO_TEMPLATE = "{bids} {out} --task template --template {tmp}/mine.nii.gz --template-labels "
 
 DOORS = {
     "no folder": (nothing, "{tmp}/absent {out}", "absent does not exist"),
@@ -509,6 +621,50 @@ DOORS = {
     "template of another task": (
         *(nothing, "{bids} {out} --template {bids}/sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"),
         "--template is for the task template",
+    ),
+    "label map of a template of another task": (
+        *(labels_of_template, "{bids} {out} --template-labels {tmp}/mine_dseg.nii.gz"),
+        "--template-labels is for the task template",
+    ),
+    "label map of the template that comes here": (
+        labels_of_template,
+        "{bids} {out} --task template --template-labels {tmp}/mine_dseg.nii.gz",
+        "ICBM152 comes without one; name the template that it lies on by --template, too",
+    ),
+    "label map of a template absent": (
+        *(template_of, f"{TO_TEMPLATE} {{tmp}}/l.nii.gz"),
+        "There is no label map of the template .*l.nii.gz",
+    ),
+    "label map of a template on another grid": (
+        lambda root: labels_of_template(root, lambda ids: ids[1:]),
+        f"{TO_TEMPLATE} {{tmp}}/mine_dseg.nii.gz",
+        "mine_dseg.nii.gz does not lie on the grid of its scan .*mine.nii.gz; resample it there",
+    ),
+    "label map of a template that is empty": (
+        lambda root: labels_of_template(root, lambda ids: 0 * ids),
+        f"{TO_TEMPLATE} {{tmp}}/mine_dseg.nii.gz",
+        "mine_dseg.nii.gz is empty",
+    ),
+    "label map of a template that is a scan": (
+        *(template_of, f"{TO_TEMPLATE} {{tmp}}/mine.nii.gz"),
+        "mine.nii.gz is not a label map: .*give the label map",
+    ),
+    "label map of a template and none of scans": (
+        *(without_label_maps, f"{TO_TEMPLATE} {{tmp}}/mine_dseg.nii.gz"),
+        "and no scan has one that can be used; add them",
+    ),
+    "label map of a template and none of scans wanted": (
+        *(labels_of_template, f"{TO_TEMPLATE} {{tmp}}/mine_dseg.nii.gz --dseg none"),
+        "and no scan has one that can be used; add them",
+    ),
+    "label map of a template and empty ones of scans": (
+        *(with_empty_label_maps, f"{TO_TEMPLATE} {{tmp}}/mine_dseg.nii.gz"),
+        r"used \(sub-01_ses-2_T1w: .*_dseg.nii.gz is empty \(0 everywhere\)\); add them",
+    ),
+    "label map of a template with other ids": (
+        lambda root: labels_of_template(root, lambda ids: 10 * ids),
+        f"{TO_TEMPLATE} {{tmp}}/mine_dseg.nii.gz",
+        r"share no id \(it has 10, 70; they have 1, 7\)",
     ),
     "pairs": (nothing, "{bids} {out} --pairs 9", "9 pairs are asked for, but there are 3"),
     "brain": (nothing, "{bids} {out} --brain mindgrap", "no tool 'mindgrap' .*'mindgrab'"),

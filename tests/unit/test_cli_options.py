@@ -655,6 +655,7 @@ ARRIVES = {
             ("fixed_modality", ["FLAIR"], "fixed", "FLAIR"),
             ("filter", ["acq-fast", "rec-norm"], "filters", ("acq-fast", "rec-norm")),
             ("template", ["t.nii"], "template", Path("t.nii").absolute()),
+            ("template_labels", ["l.nii"], "template_labels", Path("l.nii").absolute()),
             ("pairs", ["12"], "pairs", 12),
             ("method", ["greedy", "node"], "runs", (DEFAULT_RUN, "greedy")),
             ("brain", ["mindgrab"], "brain", "mindgrab"),
@@ -960,12 +961,14 @@ def test_an_option_arrives(command, option, tmp_path):
             lambda: (
                 [asked(name) for name in ("participants", "sessions", "template", "pairs")],
                 [asked(name) for name in ("dseg", "dseg_desc", "labels", "spacing_mm", "brain")],
+                asked("template_labels"),
                 (asked("task").name, asked("moving"), asked("fixed"), asked("runs"), asked("gpu")),
                 (seen("run_plan")[1].level, seen("run_plan")[1].cores),
             ),
             (
                 [None] * 4,
                 ["auto", None, None, None, "auto"],
+                None,
                 ("same-person", "T1w", "T2w", (DEFAULT_RUN,), 0),
                 (None, None),
             ),

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from bids_folders import describe, write_visit
+from bids_folders import AFFINE, describe, write_visit
 from warm import python_for_jobs, warm_python
 
 import diffeode as de
 from diffeode.bids_app import running
+from diffeode.bids_app.plan import plan_of
+from diffeode.bids_app.request import Request
+from diffeode.bids_app.tasks import TEMPLATE
 from diffeode.cli import main
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -120,3 +123,41 @@ def test_the_study_s_file_can_be_run_by_snakemake_itself(studied):
 
 def running_repository() -> Path:
     return Path(__file__).resolve().parents[2]
+
+
+# ----------------------------------------------------------------------- label map of the template
+
+
+def test_the_label_map_of_a_template_gives_exact_numbers(tmp_path, monkeypatch):
+    """All show the same brain, so nothing moves: equal label maps overlap wholly, and one that lies
+    a voxel beside the template's by what both have in common.
+    """
+    monkeypatch.setattr(running, "_run", run_warm)
+    source, out = tmp_path / "source", tmp_path / "out"
+    describe(source)
+    for person in ("01", "02"):
+        anat = write_visit(source, person, suffixes=("T1w", "dseg"))
+    template = write_visit(tmp_path, "09", suffixes=("T1w", "dseg"))
+    image, labels = (template / f"sub-09_{suffix}.nii.gz" for suffix in ("T1w", "dseg"))
+    ids = np.asarray(nib.load(labels).dataobj)
+    beside = np.roll(ids, 1, axis=0)
+    nib.save(nib.Nifti1Image(beside, AFFINE), anat / "sub-02_dseg.nii.gz")
+    request = Request(
+        *(source, out, TEMPLATE, "T1w", "T1w"),
+        runs=("identity",),
+        template=image,
+        template_labels=labels,
+    )
+    how = running.How(running_repository(), cores=2, level="participant")
+    running.run_plan(plan_of(request, how.repository), how)
+
+    rows = pd.read_csv(out / "work" / "studies" / "template" / "metrics.tsv", sep="\t")
+    means = rows[rows["label"].isna()].pivot(index="moving", columns="metric", values="value")
+    overlaps = [
+        2 * np.sum((ids == i) & (beside == i)) / (np.sum(ids == i) + np.sum(beside == i))
+        for i in (1, 7)
+    ]
+    expected = [1, np.mean(overlaps)]
+    assert np.allclose(means.loc[["sub-01_T1w", "sub-02_T1w"], "dice"], expected, rtol=0, atol=1e-9)
+    assert means.loc["sub-01_T1w", "hd95_mm"] == 0
+    assert 0 < means.loc["sub-02_T1w", "hd95_mm"] <= 8

@@ -17,6 +17,7 @@ from diffeode.datasets.bids import has_entity, space_of, volumes
 from diffeode.datasets.scan import Scan, person_prefix
 from diffeode.errors import InputError
 from diffeode.files import io
+from diffeode.files.label_ids import shown
 from diffeode.files.presence import without_hidden
 from diffeode.files.tables import read_words
 from diffeode.geometry.space import Grid
@@ -27,6 +28,8 @@ SUFFIX = "dseg"
 _OWN_SPACES = (None, "orig")
 _SIDE = re.compile(r"(?:^|[\s_-])(left|right|lh|rh)(?:[\s_-]|$)", re.IGNORECASE)
 _SIDE_OF = {"l": "left", "r": "right"}
+_Rows = Mapping[int, Mapping[str, Any]]
+"""Rows of a label table by their ids."""
 
 
 def with_label_maps(
@@ -86,6 +89,36 @@ def structures(scans: Iterable[Scan]) -> list[dict[str, Any]]:
         for table in _tables_of(labels):
             names = {**_names_in(table), **names}
     return [_row(i, names.get(i, {})) for i in sorted(ids)]
+
+
+def structures_in_both(
+    template: Scan, scans: Iterable[Scan]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows of the label table of the structures that the label map of a template shares
+    with label maps of the scans, and sentences about what a user should know of the ids.
+
+    A structure that an atlas has and no scan can have would count as Dice 0.
+
+    Raises:
+        InputError: there is no such structure, or a table of names cannot be read.
+    """
+    here, there = ({row["id"]: row for row in structures(of)} for of in ([template], scans))
+    both = sorted(here.keys() & there.keys())
+    if not both:
+        raise InputError(
+            f"The label map of the template, {template.labels}, and those of the scans share no id "
+            f"(it has {shown(sorted(here))}; they have {shown(sorted(there))}); give label maps "
+            "whose ids mean the same."
+        )
+    alone = (
+        ("the label map of the template has", sorted(here.keys() - there.keys())),
+        ("label maps of scans have", sorted(there.keys() - here.keys())),
+    )
+    notes = [
+        f"Not measured, because only {who} them: ids {shown(ids)}." for who, ids in alone if ids
+    ]
+    rows = [there[i] if _is_named(there[i]) else here[i] for i in both]
+    return rows, [*notes, *_about_names(here, there, both)]
 
 
 def _folder(request: Request) -> Path | None:
@@ -244,3 +277,24 @@ def _row(number: int, about: Mapping[str, str]) -> dict[str, Any]:
         "hemisphere": _SIDE_OF[side.group(1)[0].lower()] if side else "none",
         "group": "all",
     }
+
+
+def _is_named(row: Mapping[str, Any]) -> bool:
+    return row["name"] != _row(row["id"], {})["name"]
+
+
+def _about_names(here: _Rows, there: _Rows, ids: Sequence[int]) -> list[str]:
+    """Return a sentence about those of ``ids`` whose names by the tables of a template (``here``)
+    and of scans (``there``) differ; none where there are none.
+    """
+    named = [i for i in ids if _is_named(here[i]) and _is_named(there[i])]
+    names = {i: (here[i]["name"], there[i]["name"]) for i in named}
+    differing = [i for i, (one, other) in names.items() if one.casefold() != other.casefold()]
+    if not differing:
+        return []
+    one, other = names[differing[0]]
+    return [
+        f"Ids {shown(differing)} have another name in the table of the template than in that of "
+        f"the scans ({differing[0]} is {one!r} and {other!r}); Dice means nothing where they are "
+        "other structures."
+    ]

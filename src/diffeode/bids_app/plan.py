@@ -9,14 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import yaml
 
 from diffeode.bids_app.folders import described_source, require_out
-from diffeode.bids_app.label_maps import structures, with_label_maps
+from diffeode.bids_app.label_maps import (
+    structures,
+    structures_in_both,
+    with_label_maps,
+)
 from diffeode.bids_app.names import require_distinct_descs
 from diffeode.bids_app.pairing import pairs_of
 from diffeode.bids_app.request import AUTO, Request
-from diffeode.bids_app.tasks import OTHER_PERSONS, SAME_PERSON, TEMPLATE
+from diffeode.bids_app.tasks import OTHER_PERSONS, SAME_PERSON, TEMPLATE, Task
 from diffeode.bids_app.template import TEMPLATE_DATASET, Target, target_of
 from diffeode.bids_app.visits import DATASET, usable_scans
 from diffeode.datasets.bids import DESCRIPTION
@@ -25,7 +30,7 @@ from diffeode.datasets.pairs import PlannedPair
 from diffeode.datasets.scan import Scan
 from diffeode.errors import InputError
 from diffeode.evaluation.labels import COLUMNS as LABEL_COLUMNS
-from diffeode.evaluation.labels import SUBSET
+from diffeode.evaluation.labels import SUBSET, read_label_table
 from diffeode.files import io
 from diffeode.files.tables import read_words, write_rows
 from diffeode.names import nearest, readable
@@ -128,18 +133,23 @@ class Plan:
         labelled = sum(
             1 for scan in self.scans if scan.labels and scan.id not in self.faulty_labels
         )
-        if self.target:
-            return "The template has no label map, so Dice is not measured."
+        if self.target and not self.target.labels:
+            return (
+                "The template has no label map, so Dice is not measured; --template-labels names "
+                "that of one's own template."
+            )
         if not labelled:
             return "No scan has a label map, so Dice is not measured."
-        return f"{labelled} of {len(self.scans)} scans have a label map for Dice."
+        template = "The template and " if self.target else ""
+        return f"{template}{labelled} of {len(self.scans)} scans have a label map for Dice."
 
     def content(self, folder: Path) -> dict[str, Any]:
         """Return the study's file, whose tables lie in ``folder``."""
         task, request = self.request.task.name, self.request
         datasets = {DATASET: self._dataset(folder)}
         if self.target:
-            datasets[TEMPLATE_DATASET] = self.target.dataset(folder)
+            label_table = self._label_table(folder)
+            datasets[TEMPLATE_DATASET] = self.target.dataset(folder, label_table)
         fixed = TEMPLATE_DATASET if self.target else DATASET
         experiment = {
             "title": self.title,
@@ -247,16 +257,17 @@ def plan_of(request: Request, repository: Path) -> Plan:
         raise InputError(_why_no_pairs(request, scans, left_out))
     pairs, faulty_labels, notes = _with_labels(request, pairs)
     recipe, about = _recipe(request, pairs)
+    rows, apart = _structures(request, pairs)
     plan = Plan(
         request=request,
         description=description,
         pairs=tuple(pairs),
         runs=runs,
         left_out=left_out,
-        notes=(*_about_description(request, description), *notes, *about),
+        notes=(*_about_description(request, description), *notes, *apart, *about),
         recipe=recipe,
         target=target,
-        structures=_structures(request, pairs),
+        structures=tuple(rows),
         unusable=unusable,
         faulty_labels=faulty_labels,
     )
@@ -295,9 +306,14 @@ def _require_contrasts(request: Request) -> None:
             f"Task {request.task.name} registers two contrasts of one session, and both sides are "
             f"{request.moving}; name another --fixed-modality or --moving-modality."
         )
-    if request.template and request.task != TEMPLATE:
+    _require_template_task("--template", request.template, request.task)
+    _require_template_task("--template-labels", request.template_labels, request.task)
+
+
+def _require_template_task(option: str, given: Path | None, task: Task) -> None:
+    if given and task != TEMPLATE:
         raise InputError(
-            f"--template is for the task {TEMPLATE.name}; add --task {TEMPLATE.name}, or leave it "
+            f"{option} is for the task {TEMPLATE.name}; add --task {TEMPLATE.name}, or leave it "
             "out."
         )
 
@@ -332,24 +348,46 @@ def _with_labels(
 ) -> tuple[list[PlannedPair], dict[str, str], list[str]]:
     """Return the pairs whose scans have their label maps, and what
     :func:`diffeode.bids_app.label_maps.with_label_maps` says of others.
+
+    Raises:
+        InputError: as that function; or the template has a label map and no scan one to compare.
     """
     every = {
-        scan.id: scan
+        scan.key: scan
         for pair in pairs
         for scan in (pair.fixed, pair.moving)
         if scan.dataset == DATASET
     }
     labelled, faults, notes = with_label_maps(request, every.values())
-    by_name = {scan.id: scan for scan in labelled}
-    sides = [[by_name.get(scan.id, scan) for scan in (pair.fixed, pair.moving)] for pair in pairs]
+    if request.template_labels:
+        _require_any_labels(labelled, faults)
+    by_key = {scan.key: scan for scan in labelled}
+    sides = [[by_key.get(scan.key, scan) for scan in (pair.fixed, pair.moving)] for pair in pairs]
     paired = [PlannedPair(*both, request.task.of_one_person) for both in sides]
     return paired, faults, notes
 
 
-def _structures(request: Request, pairs: Sequence[PlannedPair]) -> tuple[Mapping[str, Any], ...]:
+def _require_any_labels(scans: Sequence[Scan], faults: Mapping[str, str]) -> None:
+    """Raise :class:`InputError` where no scan has a label map that can be used."""
+    if any(scan.labels and scan.id not in faults for scan in scans):
+        return
+    reasons = [f"{name}: {why.rstrip('.')}" for name, why in sorted(faults.items())]
+    raise InputError(
+        "--template-labels is compared with label maps of the scans, and no scan has one that can "
+        f"be used{f' ({reasons[0]})' if reasons else ''}; add them (docs/bids.md), or leave "
+        "--template-labels out."
+    )
+
+
+def _structures(
+    request: Request, pairs: Sequence[PlannedPair]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows of the label table, and sentences about structures that are not in it."""
     if request.labels is not None:
-        return ()
-    return tuple(structures(scan for pair in pairs for scan in (pair.fixed, pair.moving)))
+        return [], []
+    if request.template_labels:
+        return structures_in_both(pairs[0].fixed, [pair.moving for pair in pairs])
+    return structures(scan for pair in pairs for scan in (pair.fixed, pair.moving)), []
 
 
 def _recipe(request: Request, pairs: Sequence[PlannedPair]) -> tuple[dict[str, Any], list[str]]:
@@ -409,5 +447,21 @@ def _require_sound(plan: Plan, repository: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plan.write(Path(folder), "a check")
         study = load_study(plan.content(Path(folder)), repository)
+        _require_table_of_template(plan, study.experiments[0].labels)
         out = plan.request.out
         require_nameable(study_paths(replace(study, results=out / WORK)))
+
+
+def _require_table_of_template(plan: Plan, table: Path | None) -> None:
+    """Raise :class:`InputError` where the label map of the template has no structure of ``table``,
+    the label table of the study.
+    """
+    labels = plan.target.labels if plan.target else None
+    if labels is None or table is None:
+        return
+    wanted = read_label_table(table)["id"].to_numpy()
+    if not np.isin(io.read_labels(labels).data, wanted).any():
+        raise InputError(
+            f"The label map {labels} of the template holds none of the structures of "
+            f"{plan.request.labels} (--labels); name the table of its atlas, or leave --labels out."
+        )

@@ -29,6 +29,8 @@ class Request:
         runs: the names of the runs, our default first.
         template: file of the template that everyone is registered to, as an absolute path; None
             for ICBM152.
+        template_labels: file of the label map on the grid of that template, as an absolute path;
+            None for none.
         pairs: the number of pairs to draw; None for all.
         brain: the tool that finds the brain (:func:`diffeode.prepare.recipe.recipe_choices`), or
             :data:`AUTO`: none is needed where scans come skull-stripped.
@@ -53,6 +55,7 @@ class Request:
     filters: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     template: Path | None = None
+    template_labels: Path | None = None
     pairs: int | None = None
     brain: str = AUTO
     spacing_mm: float | None = None

@@ -113,6 +113,12 @@ def _add_choice_of_scans(study: argparse.ArgumentParser) -> None:
         help="a skull-stripped template of one's own (default: ICBM152 2009a, T1w)",
     )
     study.add_argument(
+        "--template-labels",
+        type=path,
+        metavar="FILE",
+        help="the label map on the grid of that template, for Dice (default: none)",
+    )
+    study.add_argument(
         "--pairs",
         type=whole,
         metavar="N",
@@ -244,6 +250,7 @@ def request_of(options: argparse.Namespace) -> Any:
         filters=tuple(options.filter),
         runs=tuple(dict.fromkeys([DEFAULT_RUN, *options.method])),
         template=options.template and options.template.absolute(),
+        template_labels=options.template_labels and options.template_labels.absolute(),
         pairs=options.pairs,
         brain=options.brain,
         spacing_mm=options.spacing,
