@@ -85,6 +85,7 @@ def watched(reference: ModuleType, case: Case, seed: int, steps: Sequence[int]) 
     return watch.moments
 
 
+@final
 class _Watch:
     """Keeps what the reference's functions were last given and what they returned."""
 
