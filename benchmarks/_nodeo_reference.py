@@ -4,7 +4,7 @@ JSON files.
 The request names the checkout (yifannnwu/NODEO-DIR), the folder of the pair, and the number of
 iterations. The checkout's own ``registration`` runs with its own defaults. Two things are changed:
 its optimiser tells us when an iteration is done, and the number of features, 864 in the checkout,
-is set to the right one for images of another size.
+is set to the right one for images of another size. Other benchmarks get the checkout's code here.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import math
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from _cases import read_case
 from _iterate import WARM_UP, Clock
+
+from diffeode.errors import InputError
 
 _COUNTED_FEATURES = 864
 DEFAULTS = {
@@ -43,16 +46,37 @@ DEFAULTS = {
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Return the medians over the iterations after the warm-up."""
     warnings.simplefilter("ignore")
-    sys.path.insert(0, request["checkout"])
+    case, clock = read_case(Path(request["case"])), Clock()
+    reference = registration_of(Path(request["checkout"]), case.fixed.grid.shape)
+    torch.optim.Adam = _ticking(torch.optim.Adam, clock)
+    config = argparse.Namespace(**DEFAULTS, epoches=request["iterations"] + WARM_UP)
+    reference.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
+    return clock.medians()
+
+
+def registration_of(checkout: Path, shape: tuple[int, int, int]) -> ModuleType:
+    """Return the module ``Registration`` of ``checkout``, whose network takes images of ``shape``.
+
+    Raises:
+        InputError: the folder is no checkout of NODEO-DIR.
+    """
+    require_checkout(checkout)
+    sys.path.insert(0, str(checkout))
     import Network
     import Registration
 
-    case, clock = read_case(Path(request["case"])), Clock()
-    Network.nn = Counting(Network.nn, features(case.fixed.grid.shape))
-    torch.optim.Adam = _ticking(torch.optim.Adam, clock)
-    config = argparse.Namespace(**DEFAULTS, epoches=request["iterations"] + WARM_UP)
-    Registration.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
-    return clock.medians()
+    if not isinstance(Network.nn, Counting):
+        Network.nn = Counting(Network.nn, features(shape))
+    return Registration
+
+
+def require_checkout(folder: Path) -> None:
+    """Raise :class:`InputError` where ``folder`` is no checkout of NODEO-DIR."""
+    if not (folder / "Registration.py").is_file():
+        raise InputError(
+            f"{folder} is no checkout of NODEO-DIR: it has no Registration.py; give the folder of "
+            "a clone of github.com/yifannnwu/NODEO-DIR."
+        )
 
 
 def features(shape: tuple[int, int, int]) -> int:

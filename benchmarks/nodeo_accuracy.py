@@ -21,7 +21,7 @@ from _cases import Case, read_case
 from _command import add_pairs, explains_errors
 from _comparisons import comparison_named
 from _judged import evaluated
-from _nodeo_reference import DEFAULTS, Counting, features
+from _nodeo_reference import DEFAULTS, registration_of
 
 from diffeode.geometry.image import foreground
 from diffeode.geometry.transform import DisplacementField, densify
@@ -37,17 +37,10 @@ _METRICS = ("folds_central_percent", "folds_central_grid_percent", "sdlogj")
 
 def reference(case: Case, seed: int, checkout: Path) -> DisplacementField:
     """Return the map that the code in ``checkout`` finds with its own defaults."""
-    sys.path.insert(0, str(checkout))
-    import Network
-    import Registration
-
-    if not isinstance(Network.nn, Counting):
-        Network.nn = Counting(Network.nn, features(case.fixed.grid.shape))
+    code = registration_of(checkout, case.fixed.grid.shape)
     torch.manual_seed(seed)
     config = argparse.Namespace(**DEFAULTS, epoches=_ITERATIONS)
-    found, _, _ = Registration.registration(
-        config, torch.device("cpu"), case.moving.data, case.fixed.data
-    )
+    found, _, _ = code.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
     grid = case.fixed.grid
     vectors = np.moveaxis(found[0].numpy(), 0, -1)
     return DisplacementField(grid.vectors_to_world(vectors).astype(np.float32), grid)

@@ -19,12 +19,12 @@ from _children import ask
 from _command import add_pairs, chosen_among, explains_errors, joined_names
 from _comparisons import comparison_named
 from _machine import provenance
+from _nodeo_reference import require_checkout
 from _speed_page import write_speed_page
 from _synthetic import synthetic_head
 from _tables import Table
 from _units import run_code
 
-from diffeode.errors import InputError
 from diffeode.provenance.source import code_hash
 from diffeode.registration.runs import Run, load_run
 
@@ -108,9 +108,8 @@ def _whole(
 
 
 def _reference(options: argparse.Namespace, case: Path, shape: str) -> Iterator[Measurement]:
+    require_checkout(options.nodeo)
     files = sorted(options.nodeo.glob("*.py"))
-    if not (options.nodeo / "Registration.py").is_file():
-        raise InputError(f"{options.nodeo} is no checkout of NODEO-DIR: it has no Registration.py.")
     own = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     code = _digest(own, code_hash(_script("_nodeo_reference.py")))
     request = {
