@@ -129,6 +129,13 @@ def test_the_first_visit_of_a_person_is_that_of_the_smallest_number(scans, tmp_p
             ["brief", "--fixed", "a", "b", "--moving", "c", "d", "--subjects", "01"],
             "--subjects chooses persons of a BIDS dataset",
         ),
+        *(
+            (
+                ["brief", "--fixed", "a", "b", "--moving", "c", "d", f"--{side}-modality", "FLAIR"],
+                "--fixed-modality and --moving-modality choose scans of a BIDS dataset",
+            )
+            for side in ("fixed", "moving")
+        ),
         (
             ["brief", "--fixed", "a", "b", "--moving", "c", "./c"],
             "--moving has one scan for two persons (c and c)",

@@ -239,6 +239,20 @@ def test_wrong_dataset(changes, sentence, repository):
     assert sentence in str(caught.value)
 
 
+def test_days_between_visits_and_scans_need_a_column_of_days(repository, tmp_path):
+    _three_folders(repository, tmp_path)
+    table = {"table": "people.tsv", "subject": "id", "within_days": 9}
+    one = {"kind": "folder", "root": str(tmp_path), "scans": {"T1w": "{subject}.nii.gz"}}
+    file = repository / "config" / "datasets" / "one.yaml"
+    file.write_text(yaml.safe_dump(one | {"demographics": table}), encoding="utf-8")
+    study = demo(experiments=["one"])
+    with pytest.raises(InputError, match=r"'demographics\.within_days', which has no effect"):
+        load_study(study, repository)
+    file.write_text(yaml.safe_dump(one | {"demographics": table | {"day": "d"}}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"people\.tsv"):
+        load_study(study, repository)
+
+
 def blocks(schema: dict, place: str = "") -> list[tuple[str, dict]]:
     """Every block of keys that a schema describes, and where."""
     found = [(place, schema)] if "properties" in schema else []
@@ -616,6 +630,19 @@ def test_what_to_train_on_is_checked(repository, tmp_path, train_on, sentence):
     _three_folders(repository, tmp_path)
     with pytest.raises(InputError, match=sentence):
         _learned(repository, ["one", "two"], train_on)
+
+
+def test_what_to_train_on_is_checked_where_no_run_is_trained_too(repository, tmp_path):
+    _three_folders(repository, tmp_path)
+
+    def given(**train_on):
+        return demo(experiments=["one"], train_on=train_on, runs=["affine"], ours="affine")
+
+    assert load_study(given(one="three"), repository).train_on == {}
+    with pytest.raises(InputError, match=r"experiment 'tow', which does not exist"):
+        load_study(given(one="three", tow="three"), repository)
+    with pytest.raises(InputError, match=r"no experiment 'thre'.*three"):
+        load_study(given(one="thre"), repository)
 
 
 def test_an_experiment_with_too_few_persons_to_train_on_is_refused(repository, tmp_path):

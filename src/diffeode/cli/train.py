@@ -19,6 +19,9 @@ from diffeode.cli.arguments import (
 from diffeode.cli.progress import ProgressLine
 from diffeode.errors import InputError
 
+_FIXED, _MOVING = "T2w", "T1w"
+"""The contrasts of a BIDS dataset that are trained on unless others are named."""
+
 
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
@@ -81,15 +84,13 @@ def add(commands: Any) -> None:
     )
     train.add_argument(
         "--fixed-modality",
-        default="T2w",
         metavar="SUFFIX",
-        help="contrast of the fixed scans in the BIDS dataset (default: %(default)s)",
+        help=f"contrast of the fixed scans in the BIDS dataset (default: {_FIXED})",
     )
     train.add_argument(
         "--moving-modality",
-        default="T1w",
         metavar="SUFFIX",
-        help="contrast of the moving scans in the BIDS dataset (default: %(default)s)",
+        help=f"contrast of the moving scans in the BIDS dataset (default: {_MOVING})",
     )
     train.add_argument(
         "--subjects",
@@ -142,6 +143,11 @@ def _require_one_source(options: argparse.Namespace) -> None:
             "--subjects chooses persons of a BIDS dataset; with --fixed and --moving, list the "
             "scans of these persons alone."
         )
+    if (options.fixed_modality or options.moving_modality) and not options.bids:
+        raise InputError(
+            "--fixed-modality and --moving-modality choose scans of a BIDS dataset; with --fixed "
+            "and --moving, list the scans of these contrasts alone."
+        )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -156,7 +162,7 @@ def _train(options: argparse.Namespace) -> None:
     require_device(options.device)
     _require_one_source(options)
     if options.bids:
-        modalities = (options.fixed_modality, options.moving_modality)
+        modalities = (options.fixed_modality or _FIXED, options.moving_modality or _MOVING)
         wanted = trained_method(run).learns_from_labels
         chosen = (options.subjects, options.orientation, wanted)
         persons = persons_of_dataset(options.bids, *modalities, *chosen)

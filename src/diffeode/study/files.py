@@ -213,19 +213,25 @@ class _Reader:
         where: str,
     ) -> dict[str, Experiment]:
         """Return the experiment to train on, by the name of the experiment that is registered."""
+        given, results = content.get("train_on"), Path(content["results"])
+        studied = [experiment.name for experiment in experiments]
+        names = dict.fromkeys(studied, given) if isinstance(given, str) else given or {}
+        self.require_experiments_to_train_for(names, studied, where)
         untrained = [run for run in runs if run.is_trained_first]
         if not untrained:
             return {}
-        given, results = content.get("train_on"), Path(content["results"])
         if given is None:
-            names = ", ".join(run.name for run in untrained)
+            runs_named = ", ".join(run.name for run in untrained)
             raise InputError(
-                f"{where} has runs that are trained first ({names}); name the experiment to train "
-                "on by the key train_on."
+                f"{where} has runs that are trained first ({runs_named}); name the experiment to "
+                "train on by the key train_on."
             )
-        studied = [experiment.name for experiment in experiments]
-        names = dict.fromkeys(studied, given) if isinstance(given, str) else given
-        self.require_trained_on_for_each(names, studied, where)
+        for name in studied:
+            if name not in names:
+                raise InputError(
+                    f"{where} does not say what to train on for its experiment {name}; add it to "
+                    "train_on."
+                )
         used = {names[name] for name in studied}
         training = {name: self.experiment(name, results) for name in sorted(used)}
         for experiment in experiments:
@@ -258,14 +264,16 @@ class _Reader:
             found[name] = training
         return found
 
-    def require_trained_on_for_each(
+    def require_experiments_to_train_for(
         self, names: Mapping[str, str], studied: Sequence[str], where: str
     ) -> None:
-        """Raise :class:`InputError` where ``train_on`` lacks an experiment, or names one that does
-        not exist.
+        """Raise :class:`InputError` where ``train_on`` names an experiment that does not exist, to
+        be registered or to train on, whether or not a run is trained.
 
         It may name experiments that the study leaves out, as by ``--config experiments=[...]``.
         """
+        for name in sorted({*names.values()}):
+            self.named("experiments", name)
         for name in names:
             require_plain_name(name, "experiment")
             if (
@@ -276,12 +284,6 @@ class _Reader:
                 raise InputError(
                     f"{where} says what to train on for the experiment {name!r}, which does not "
                     f"exist{nearest(name, studied)}."
-                )
-        for name in studied:
-            if name not in names:
-                raise InputError(
-                    f"{where} does not say what to train on for its experiment {name}; add it to "
-                    "train_on."
                 )
 
     def study_of_bids(self, content: dict[str, Any], where: str) -> Study:
