@@ -44,8 +44,10 @@ class Table:
                 return True
         return False
 
-    def put(self, row: dict[str, object]) -> None:
-        """Put ``row`` in the place of the row with its key, or at the end, and write the file."""
+    def put(self, row: dict[str, object]) -> Row:
+        """Put ``row`` in the place of the row with its key, or at the end, write the file, and
+        return the row as it was written.
+        """
         text = {name: _as_text(value) for name, value in row.items()}
         places = [i for i, other in enumerate(self.rows) if self._key(other) == self._key(text)]
         if places:
@@ -53,6 +55,7 @@ class Table:
         else:
             self.rows.append(text)
         self._write()
+        return text
 
     def _key(self, row: dict[str, object]) -> tuple[str, ...]:
         return tuple(str(row[name]) for name in self.keys)

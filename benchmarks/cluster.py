@@ -96,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             study = Study(clone, loopback)
             study.prepare()
             for part in missing:
-                table.put(part._asdict() | study.measured(part) | about)
-                print(json.dumps(table.rows[-1]), flush=True)
+                row = table.put(part._asdict() | study.measured(part) | about)
+                print(json.dumps(row), flush=True)
     write_cluster_page(table.rows, options.results / "cluster.md")
     return 0
 

@@ -159,10 +159,8 @@ def measure(options: argparse.Namespace) -> Table:
                 first, second = (
                     candidate.describe(image)[0] for image in (person.first, person.second)
                 )
-            table.put(row | scores(person, first, second) | provenance())
-            print(
-                f"{data} {name} {candidate.title}: {table.rows[-1]['retrieval']}", file=sys.stderr
-            )
+            found = table.put(row | scores(person, first, second) | provenance())
+            print(f"{data} {name} {candidate.title}: {found['retrieval']}", file=sys.stderr)
             if (data, name) == SHOWN:
                 shown.append(
                     (

@@ -66,8 +66,7 @@ def measure(options: argparse.Namespace) -> Table:
     for number, (case, folder, start) in enumerate(waiting, start=1):
         run, labels = load_run(str(start["run"])), case.comparison.labels()
         found = outcome(run, read_case(folder), labels, Machine(1, SEED))
-        table.put(start | found | provenance())
-        row = table.rows[-1]
+        row = table.put(start | found | provenance())
         said = row["failed"] or f"Dice {row['dice']}"
         where = f"{case.fixed}/{case.moving} {start['run']}"
         print(f"[{number}/{len(waiting)}] {where}: {said}", file=sys.stderr, flush=True)

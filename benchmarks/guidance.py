@@ -310,8 +310,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         task, stamp = TASKS[name], {"task": name, "code": code}
         weights = [w for w in task.weights if not table.has({**stamp, "weight": f"{w:g}"})]
         for row in rows_of(task, options.data, weights) if weights else ():
-            table.put({"task": name, **row, "code": code, **provenance()})
-            print(" ".join(table.rows[-1].values()), file=sys.stderr, flush=True)
+            written = table.put({"task": name, **row, "code": code, **provenance()})
+            print(" ".join(written.values()), file=sys.stderr, flush=True)
     write_guidance_page(table.rows, options.results / "guidance.md")
     return 0
 

@@ -37,10 +37,12 @@ _METRICS = ("folds_central_percent", "folds_central_grid_percent", "sdlogj")
 
 def reference(case: Case, seed: int, checkout: Path) -> DisplacementField:
     """Return the map that the code in ``checkout`` finds with its own defaults."""
-    code = registration_of(checkout, case.fixed.grid.shape)
+    reference_code = registration_of(checkout, case.fixed.grid.shape)
     torch.manual_seed(seed)
     config = argparse.Namespace(**DEFAULTS, epoches=_ITERATIONS)
-    found, _, _ = code.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
+    found, _, _ = reference_code.registration(
+        config, torch.device("cpu"), case.moving.data, case.fixed.data
+    )
     grid = case.fixed.grid
     vectors = np.moveaxis(found[0].numpy(), 0, -1)
     return DisplacementField(grid.vectors_to_world(vectors).astype(np.float32), grid)

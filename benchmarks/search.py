@@ -21,7 +21,7 @@ from _judged import outcome
 from _machine import provenance
 from _search_page import write_search_page
 from _search_plan import KEYS, VARIANTS, SearchCase, Variant, entrants
-from _tables import Table
+from _tables import Row, Table
 from _units import STAMPS, changed_run_code
 
 from diffeode.errors import InputError
@@ -56,17 +56,18 @@ class Search:
                 file=sys.stderr,
             )
             for done, (number, case) in enumerate(waiting, start=1):
-                self._measure(number, case)
-                self._say(f"{rung.name} {done}/{len(waiting)}", [c for _, c in waiting[done:]])
+                row = self._measure(number, case)
+                self._say(f"{rung.name} {done}/{len(waiting)}", row, [c for _, c in waiting[done:]])
 
-    def _measure(self, number: int, case: SearchCase) -> None:
+    def _measure(self, number: int, case: SearchCase) -> Row:
         started = time.perf_counter()
         pair, _ = self._pair(case)
         start = self._start(number, case)
         machine = Machine(self.options.threads, SEED)
         found = outcome(self._run(number, case), pair, case.comparison.labels(), machine)
-        self.table.put(start | found | provenance())
+        row = self.table.put(start | found | provenance())
         self.seconds.setdefault(case, []).append(time.perf_counter() - started)
+        return row
 
     def _run(self, number: int, case: SearchCase) -> Run:
         changes = {**self.variant.changes(number), **case.changes}
@@ -91,11 +92,10 @@ class Search:
             self.pairs[case] = read_case(folder), case_digest(folder)
         return self.pairs[case]
 
-    def _say(self, where: str, rest: Sequence[SearchCase]) -> None:
+    def _say(self, where: str, row: Row, rest: Sequence[SearchCase]) -> None:
         seen = [s for found in self.seconds.values() for s in found]
         usual = sum(seen) / len(seen)
         left = sum(_mean(self.seconds.get(case, [usual])) for case in rest)
-        row = self.table.rows[-1]
         said = row["failed"] or f"Dice {row['dice']}, folds {row['folds_percent']} %"
         print(
             f"{self.variant.name} {where}: setting {row['setting']}, {row['fixed']}/{row['moving']}"

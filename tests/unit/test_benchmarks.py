@@ -436,7 +436,8 @@ def test_a_new_measurement_takes_the_place_of_the_old_one(tmp_path):
     kept = table(path)
     kept.put(row(dice=0.5))
     kept.put(row(run="greedy", failed="it said no"))
-    kept.put(row(code="b", dice=0.75))
+    written = kept.put(row(code="b", dice=0.75))
+    assert (written["run"], written["dice"]) == (kept.rows[0]["run"], "0.75")
     assert [(r["run"], r["code"], r.get("dice")) for r in table(path).rows] == [
         ("node", "b", "0.75"),
         ("greedy", "a", ""),

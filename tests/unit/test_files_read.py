@@ -343,6 +343,15 @@ def test_a_setting_of_a_training_that_no_step_could_use_is_refused(tmp_path, set
     assert f"has {settings} under settings; give {wanted}" in said.replace("'", "")
 
 
+def test_who_changes_what_was_read_changes_it_for_nobody_else(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("levels: {factors: [2, 1]}\n", encoding="utf-8")
+    read_mapping(file)["levels"]["factors"].append(0.5)
+    assert read_mapping(file) == {"levels": {"factors": [2, 1]}}
+    file.write_text("levels: {factors: [4]}\n", encoding="utf-8")
+    assert read_mapping(file) == {"levels": {"factors": [4]}}
+
+
 def test_merged_keys_may_be_set_again():
     """YAML's ``<<`` is there to be overridden."""
     text = "a: &a {x: 1, y: 2}\nz: &z {z: 4}\nb: {<<: *a, <<: *z, y: 3}\n"

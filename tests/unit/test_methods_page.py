@@ -20,9 +20,13 @@ def test_the_committed_page_is_up_to_date(capsys):
     )
 
 
+@pytest.fixture(scope="module")
+def text():
+    return page.methods_page()
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_every_parameter_has_its_row(name):
-    text = page.methods_page()
+def test_every_parameter_has_its_row(text, name):
     section = text[text.index(f"(`{name}`)") :].partition("\n## ")[0]
     for parameter, field in knobs.leaves_of(registry.method_class(name)).items():
         (row,) = [line for line in section.splitlines() if line.startswith(f"| `{parameter}` |")]
@@ -32,8 +36,8 @@ def test_every_parameter_has_its_row(name):
         assert str(known.domain) in row
 
 
-def test_nothing_on_the_page_is_marked_for_sphinx():
-    assert not re.search(r":\w+:`|(?<!`)``(?!`)", page.methods_page())
+def test_nothing_on_the_page_is_marked_for_sphinx(text):
+    assert not re.search(r":\w+:`|(?<!`)``(?!`)", text)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -41,12 +45,11 @@ def test_every_environment_named_is_there(name):
     assert (REPOSITORY / "envs" / f"{registry.method_class(name).needs.environment}.yaml").is_file()
 
 
-def test_the_page_depends_on_no_machine(monkeypatch):
-    before = page.methods_page()
+def test_the_page_depends_on_no_machine(text, monkeypatch):
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda package: None)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("DIFFEODE_TOOLS", "")
-    assert page.methods_page() == before
+    assert page.methods_page() == text
 
 
 def test_standing_after_installation_follows_from_the_needs():

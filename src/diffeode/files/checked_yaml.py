@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -84,6 +86,15 @@ def parse_yaml(text: str, where: str) -> Any:
 
     Raises:
         InputError: the text is not valid YAML, or a key is there twice.
+    """
+    return deepcopy(_parsed(text, where))
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str, where: str) -> Any:
+    """Return the content as :func:`parse_yaml` does, one object for all callers.
+
+    A study reads the files of its runs again and again, and each takes milliseconds to parse.
     """
     try:
         loader = _Loader(text)
