@@ -345,6 +345,11 @@ def albert_at(spacing_mm: float) -> Maker:
     return make
 
 
+def albert_scan_at(folder: Path, modality: str, spacing_mm: float) -> Image:
+    """Return a newborn's scan, prepared as in :func:`albert_at`."""
+    return _prepared(folder, modality, replace(_albert_recipe(), spacing_mm=spacing_mm))
+
+
 def oasistrt_to_icbm152_at(spacing_mm: float) -> Maker:
     """As :func:`oasistrt_to_icbm152`, on isotropic voxels of that size."""
     recipe = Recipe(spacing_mm=spacing_mm)

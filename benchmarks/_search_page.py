@@ -8,10 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from _search_plan import (
+    HELD_OUT,
     KEYS,
     MOST_FOLDS_PERCENT,
     REFERENCE,
     SEED,
+    TAUGHT,
     VARIANTS,
     Parameter,
     Rung,
@@ -22,6 +24,7 @@ from _search_plan import (
     entrants,
     finished_rungs,
     standings,
+    tried_settings,
 )
 from _tables import Row, Table, markdown_table, measured_on, write_page
 from scipy.stats import spearmanr
@@ -65,22 +68,56 @@ def _introduction() -> str:
 
 def _sections(variant: Variant, rows: Sequence[Row]) -> list[str]:
     done = finished_rungs(variant, rows)
-    sections = [f"## {_titled(variant)}\n", _ranges(variant)]
+    sections = [f"## {_titled(variant)}\n"]
+    if variant.training:
+        sections.append(_about_training(variant))
+    sections.append(_ranges(variant))
     if done == len(variant.rungs):
         sections.append(_choice(variant, rows))
     else:
-        sections.append(
-            "The search is not finished; until it is, the run has the values of number "
-            f"{REFERENCE}.\n"
-        )
+        sections.append(_unfinished(variant, rows, done))
     sections += [_rung(variant, rows, index) for index in range(done)]
-    sections.append(_effects(variant, rows))
+    if done:
+        sections.append(_effects(variant, rows))
     sections.append(measured_on(rows) + "\n")
     return sections
 
 
 def _titled(variant: Variant) -> str:
+    if variant.training:
+        return f"The training of the descriptor, `config/descriptors/{variant.training}.yaml`"
     return f"Neural ODE ({variant.name.upper()}), `{variant.run}`"
+
+
+def _about_training(variant: Variant) -> str:
+    return (
+        "The text has lost these numbers of the descriptor's training, too: the learning rate, the "
+        "numbers of steps, of places that a step compares and of control points of the map of "
+        "intensities, and the probabilities of that map and of an inversion. For each setting, a "
+        f"descriptor is trained on the T1w and the T2w of newborns {TAUGHT[0]} to {TAUGHT[-1]} at "
+        f"a third of the resolution; {HELD_OUT} of them is held out to choose the best step. What "
+        f"is not searched is as `{variant.training}.yaml` says. Then `{variant.run}` registers two "
+        "newborns who are not among them, with these weights, and the rule above judges the "
+        f"result. Number {REFERENCE} has the values that the file had when the search began.\n\n"
+        "The number of steps is not searched; each rung sets it. Few steps may favour a high "
+        f"learning rate, so later rungs train longer and always try number {REFERENCE}. All "
+        "trainings have one seed. Nobody measured what another seed changes, so a small difference "
+        "between two settings may mean nothing.\n"
+    )
+
+
+def _unfinished(variant: Variant, rows: Sequence[Row], index: int) -> str:
+    """Say how far the search is, which has finished the rungs before ``index``."""
+    there, wanted = tried_settings(variant, rows, index), entrants(variant, rows, index)
+    return (
+        f"**The search is not finished.** On rung {index + 1} of {len(variant.rungs)} "
+        f"({variant.rungs[index].name}), {len(there)} of {len(wanted)} settings were tried. Until "
+        f"it is finished, the {_kind(variant)} has the values of number {REFERENCE}.\n"
+    )
+
+
+def _kind(variant: Variant) -> str:
+    return "training" if variant.training else "run"
 
 
 def _ranges(variant: Variant) -> str:
@@ -88,7 +125,7 @@ def _ranges(variant: Variant) -> str:
         [parameter.name, f"`{parameter.knob}`", _range(parameter), f"{parameter.reference:g}"]
         for parameter in variant.parameters
     ]
-    heads = ("parameter", "setting of the run", "range", f"number {REFERENCE}")
+    heads = ("parameter", f"setting of the {_kind(variant)}", "range", f"number {REFERENCE}")
     return f"{variant.settings} settings.\n\n" + markdown_table(heads, lines)
 
 
@@ -130,7 +167,8 @@ def _case_named(case: SearchCase) -> str:
     pair = f"{case.moving} to {case.fixed}"
     warped = ", tokens warped" if case.descriptor == "warped" else ""
     descent = f"{case.iterations} iterations at {case.learning_rate:g}"
-    return f"{who} {pair}, {case.spacing_mm:.3g} mm, {descent}{warped}"
+    trained = f", {case.training_steps} steps of training" if case.training_steps else ""
+    return f"{who} {pair}, {case.spacing_mm:.3g} mm, {descent}{warped}{trained}"
 
 
 def _line(

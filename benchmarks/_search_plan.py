@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import product
 from pathlib import Path
 
 from _cases import Maker, albert_at, oasistrt_to_icbm152_at
@@ -27,7 +26,14 @@ over its pairs.
 """
 _SIGNIFICANT_DIGITS = 3
 REFERENCE = 0
-"""The number of the setting that takes NODEO's values, Beg's operator and a patch of 5 voxels."""
+"""The number of the setting that takes NODEO's values, Beg's operator and a patch of 5 voxels; of
+the descriptor's training, the one that takes the values with which the search began.
+"""
+TAUGHT = ("01", "02", "03", "04")
+"""The newborns on whom the descriptor is trained; one of them is held out to choose its best step.
+"""
+HELD_OUT = 1
+"""The number of them that are held out."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Parameter:
 
     Attributes:
         name: its column in the tables.
-        knob: its dotted name among the settings of the method.
+        knob: its dotted name among the settings of the method or of the descriptor's training.
         reference: its value in the setting number ``REFERENCE``.
         low, high: the ends of the range that is searched.
         logarithmic: whether the range is searched on a logarithmic scale.
@@ -80,6 +86,8 @@ class SearchCase:
             iterations.
         descriptor: the descriptor of the moving image: ``recomputed`` on each warped image, or made
             once and ``warped``, which is quicker where a network makes it.
+        training_steps: the number of steps for which the descriptor is trained before; 0 where the
+            run's own descriptor is used.
     """
 
     task: str
@@ -89,6 +97,7 @@ class SearchCase:
     iterations: int
     learning_rate: float = 0.005
     descriptor: str = "recomputed"
+    training_steps: int = 0
 
     @property
     def comparison(self) -> Comparison:
@@ -116,6 +125,7 @@ class SearchCase:
     @property
     def columns(self) -> dict[str, object]:
         """The columns of a row that say which case it is of."""
+        trained = {_TRAINING_STEPS: self.training_steps} if self.training_steps else {}
         return {
             "task": self.task,
             "fixed": self.fixed,
@@ -124,6 +134,7 @@ class SearchCase:
             "iterations": self.iterations,
             "learning_rate": f"{self.learning_rate:g}",
             "descriptor": self.descriptor,
+            **trained,
         }
 
     @property
@@ -155,11 +166,13 @@ class Rung:
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the paper's variants.
+    """One of the paper's variants, or the training of its descriptor.
 
     Attributes:
-        run: the named run whose parameters are changed.
+        run: the named run whose parameters are changed, or by which a trained descriptor is judged.
         settings: the number of settings that are drawn, beside the reference.
+        training: the name of the training in ``config/descriptors`` whose settings are changed;
+            empty where those of the run are.
     """
 
     name: str
@@ -167,6 +180,12 @@ class Variant:
     parameters: tuple[Parameter, ...]
     settings: int
     rungs: tuple[Rung, ...]
+    training: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that tell the rows of its table apart."""
+        return (*KEYS, _TRAINING_STEPS) if self.training else KEYS
 
     def setting(self, number: int) -> dict[str, float]:
         """Return the values of setting ``number``, by the name of the parameter."""
@@ -179,7 +198,9 @@ class Variant:
         }
 
     def changes(self, number: int) -> dict[str, float]:
-        """Return the values of setting ``number``, by the dotted name of the method's setting."""
+        """Return the values of setting ``number``, by the dotted names of
+        :attr:`Parameter.knob`.
+        """
         values = self.setting(number)
         return {parameter.knob: values[parameter.name] for parameter in self.parameters}
 
@@ -270,12 +291,23 @@ def finished_rungs(variant: Variant, rows: Sequence[Row]) -> int:
     """Return the number of rungs, from the first on, that have a row for each registration, where a
     failed one counts, too.
     """
-    there = {(int(row["setting"]), _key(row)) for row in rows}
-    for index, rung in enumerate(variant.rungs):
-        tried = product(entrants(variant, rows, index), rung.cases)
-        if not all((number, _key(case.columns)) in there for number, case in tried):
+    for index in range(len(variant.rungs)):
+        if tried_settings(variant, rows, index) != entrants(variant, rows, index):
             return index
     return len(variant.rungs)
+
+
+def tried_settings(variant: Variant, rows: Sequence[Row], index: int) -> list[int]:
+    """Return the settings of rung ``index`` that have a row for each of its cases, where a failed
+    one counts, too.
+    """
+    there = {(int(row["setting"]), _key(row)) for row in rows}
+    cases = [_key(case.columns) for case in variant.rungs[index].cases]
+    return [
+        number
+        for number in entrants(variant, rows, index)
+        if all((number, case) in there for case in cases)
+    ]
 
 
 def finished(variant: Variant, rows: Sequence[Row]) -> bool:
@@ -284,14 +316,15 @@ def finished(variant: Variant, rows: Sequence[Row]) -> bool:
 
 
 def number_of_run(variant: Variant, rows: Sequence[Row]) -> int:
-    """Return the number of the setting that the named run has: the chosen one, or the reference as
-    long as the search is not finished.
+    """Return the number of the setting that the named run or training has: the chosen one, or the
+    reference as long as the search is not finished.
     """
     return chosen(variant, rows).setting if finished(variant, rows) else REFERENCE
 
 
 def _key(columns: Row | dict[str, object]) -> tuple[str, ...]:
-    return tuple(str(columns[name]) for name in CASE_COLUMNS)
+    steps = str(columns.get(_TRAINING_STEPS, ""))
+    return (*(str(columns[name]) for name in CASE_COLUMNS), steps)
 
 
 CASE_COLUMNS = (
@@ -300,6 +333,8 @@ CASE_COLUMNS = (
 )
 KEYS = ("variant", "setting", *CASE_COLUMNS)
 """Columns that tell the rows of a search apart."""
+_TRAINING_STEPS = "training_steps"
+"""The column that a table has besides where descriptors are trained."""
 
 
 # ------------------------------------------------------------------------------------ what is tried
@@ -361,12 +396,36 @@ _CL_RUNGS = (
 )
 """The rungs of ``cl``. Its iteration takes thirteen times as long, so they have fewer cases."""
 
+_ALBERT_THIRD = (
+    Parameter("control_points", "recipe.control_points", 5, choices=(3, 4, 5, 7, 9)),
+    Parameter("shift", "recipe.shift", 0.9, 0.5, 1, logarithmic=False),
+    Parameter("inversion", "recipe.inversion", 0.5, 0, 1, logarithmic=False),
+    Parameter("locations", "recipe.locations", 1024, choices=(256, 512, 1024, 2048, 4096)),
+    Parameter("training_rate", "settings.learning_rate", 7e-4, 1e-4, 1e-2),
+)
+"""The lost numbers of the descriptor's training, but for that of its steps, which the rungs set."""
+
+
+def _both_ways(training_steps: int) -> tuple[SearchCase, ...]:
+    """Return the pairs of two newborns, each once the fixed one, who are no :data:`TAUGHT`."""
+    newborns = partial(_newborns, spacing_mm=THIRD_MM, **_HURRIED, training_steps=training_steps)
+    return newborns("05", "06"), newborns("06", "05")
+
+
+_DESCRIPTOR_RUNGS = (
+    Rung("warped tokens", (replace(_both_ways(30)[0], descriptor="warped"),), 10),
+    Rung("recomputed tokens of both pairs", _both_ways(90), 2),
+    Rung("the whole training", _both_ways(300), 1),
+)
+"""The rungs of ``descriptor``. The last one trains for as many steps as albert-third.yaml."""
+
 VARIANTS = {
     variant.name: variant
     for variant in (
         Variant("mind", "paper-mind", _common((2e-2, 5)), 40, _rungs(12, 3)),
         Variant("lmi", "paper-lmi", (*_common((1e-1, 30)), _PATCH), 40, _rungs(10, 2)),
         Variant("cl", "paper-cl", _common((2e-3, 0.5)), 40, _CL_RUNGS),
+        Variant("descriptor", "paper-cl", _ALBERT_THIRD, 40, _DESCRIPTOR_RUNGS, "albert-third"),
     )
 }
 """The variants by name, in the order in which they are searched."""

@@ -1,7 +1,7 @@
 """The search for the numbers that the paper's text lost, on development pairs; see README.md.
 
     python benchmarks/search.py         # every variant
-    python benchmarks/search.py mind    # one of them
+    python benchmarks/search.py mind    # one of them; descriptor is the descriptor's training
     python benchmarks/search.py --page  # the page of what is there; nothing is registered
 
 Every registration is a row of ``search_<variant>.tsv``, written as soon as it is known, so a search
@@ -20,11 +20,12 @@ from _command import add_pairs, explains_errors
 from _judged import outcome
 from _machine import provenance
 from _search_page import write_search_page
-from _search_plan import KEYS, VARIANTS, SearchCase, Variant, entrants
+from _search_plan import VARIANTS, SearchCase, Variant, entrants
+from _search_training import Trainings
 from _tables import Row, Table
 from _units import STAMPS, changed_run_code
 
-from diffeode.errors import InputError
+from diffeode.errors import InputError, TrainingError, first_line
 from diffeode.names import nearest
 from diffeode.process.threads import use_threads
 from diffeode.registration.base import Machine
@@ -32,11 +33,14 @@ from diffeode.registration.runs import Run, load_run
 
 
 class Search:
-    """The search of one variant: its table, its prepared pairs, and its clock."""
+    """The search of one variant: its table, its prepared pairs, its trainings, and its clock."""
 
     def __init__(self, variant: Variant, options: argparse.Namespace) -> None:
         self.variant, self.options = variant, options
-        self.table = Table(options.results / f"search_{variant.name}.tsv", KEYS, STAMPS)
+        self.table = Table(options.results / f"search_{variant.name}.tsv", variant.keys, STAMPS)
+        self.trainings = (
+            Trainings(variant.training, options.data, options.work) if variant.training else None
+        )
         self.pairs: dict[SearchCase, tuple[Case, str]] = {}
         self.seconds: dict[SearchCase, list[float]] = {}
 
@@ -61,17 +65,36 @@ class Search:
 
     def _measure(self, number: int, case: SearchCase) -> Row:
         started = time.perf_counter()
-        pair, _ = self._pair(case)
         start = self._start(number, case)
-        machine = Machine(self.options.threads, SEED)
-        found = outcome(self._run(number, case), pair, case.comparison.labels(), machine)
-        row = self.table.put(start | found | provenance())
+        row = self.table.put(start | self._outcome(number, case) | provenance())
         self.seconds.setdefault(case, []).append(time.perf_counter() - started)
         return row
 
+    def _outcome(self, number: int, case: SearchCase) -> dict[str, object]:
+        try:
+            run = self._trained(number, case)
+        except TrainingError as error:
+            return {"failed": first_line(error)}
+        machine = Machine(self.options.threads, SEED)
+        return outcome(run, self._pair(case)[0], case.comparison.labels(), machine)
+
+    def _trained(self, number: int, case: SearchCase) -> Run:
+        """Return the run with the descriptor that is trained for it, where the search trains."""
+        run = self._run(number, case)
+        if self.trainings is None:
+            return run
+        weights = self.trainings.weights(self.variant.changes(number), case.training_steps)
+        return run.changed({"similarity.descriptor.weights": str(weights)})
+
     def _run(self, number: int, case: SearchCase) -> Run:
-        changes = {**self.variant.changes(number), **case.changes}
-        return load_run(self.variant.run).changed(changes)
+        of_run = self.variant.changes(number) if self.trainings is None else {}
+        return load_run(self.variant.run).changed({**of_run, **case.changes})
+
+    def _code(self, number: int, case: SearchCase) -> str:
+        code = changed_run_code(self._run(number, case), self.options.threads)
+        if self.trainings is None:
+            return code
+        return self.trainings.code(code, self.variant.changes(number), case.training_steps)
 
     def _start(self, number: int, case: SearchCase) -> dict[str, object]:
         values = {name: f"{value:g}" for name, value in self.variant.setting(number).items()}
@@ -80,7 +103,7 @@ class Search:
             "setting": number,
             **values,
             **case.columns,
-            "code": changed_run_code(self._run(number, case), self.options.threads),
+            "code": self._code(number, case),
             "pair": self._pair(case)[1],
         }
 

@@ -1,31 +1,40 @@
-"""The search for the numbers that the paper's text lost: what it draws, how it chooses, and that
-the named runs have the numbers that its tables say are best; and the other two commands that
-register development pairs.
+"""The search for the numbers that the paper's text lost: what it draws, how it chooses, what it
+trains, and that the named runs and the training of the descriptor have the numbers that its tables
+say are best; and the other two commands that register development pairs.
 """
 
 import math
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import _judged
 import _search_page
 import _search_plan
+import _search_training
 import adjoint
 import family
 import numpy as np
 import pytest
 import search
+import yaml
 from _cases import Case, ensure_case, read_case
-from _search_plan import REFERENCE, VARIANTS, Parameter, Rung, SearchCase, Variant
+from _comparisons import COMPARISONS
+from _search_plan import REFERENCE, TAUGHT, VARIANTS, Parameter, Rung, SearchCase, Variant
+from _search_training import Trainings, training_file
 from _synthetic import synthetic_head
 from _tables import Table
 
-from diffeode.errors import RegistrationError
-from diffeode.geometry.image import Labels
+from diffeode.descriptors.learned import ARCHITECTURE, VERSION
+from diffeode.errors import RegistrationError, TrainingError
+from diffeode.geometry.image import Image, Labels
+from diffeode.geometry.space import Grid
+from diffeode.learning.descriptor.material import read_training
 from diffeode.registration.base import Machine
 from diffeode.registration.knobs import as_parameters, dotted
 from diffeode.registration.runs import load_run
+from diffeode.weights.checkpoint import read_checkpoint
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
@@ -82,9 +91,24 @@ def test_the_table_holds_the_settings_that_the_seed_draws(variant, rows):
 
 def test_the_run_has_the_numbers_that_the_table_says_are_best(variant, rows):
     number = _search_plan.number_of_run(variant, rows)
-    given = dotted(as_parameters(load_run(variant.run).build(), whole=True))
+    given = settings_in_use(variant)
     for knob, value in variant.changes(number).items():
         assert given[knob] == value, knob
+
+
+def settings_in_use(variant: Variant) -> dict[str, object]:
+    """The settings of the named run or, where a training is searched, those of its file."""
+    if not variant.training:
+        return dotted(as_parameters(load_run(variant.run).build(), whole=True))
+    training = read_training(training_file(variant.training))
+    return dotted({"recipe": asdict(training.recipe), "settings": asdict(training.settings)})
+
+
+def test_the_committed_page_is_that_of_the_committed_tables(tmp_path):
+    for table in RESULTS.glob("search_*.tsv"):
+        shutil.copy(table, tmp_path)
+    _search_page.write_search_page(tmp_path)
+    assert (tmp_path / "search.md").read_text() == (RESULTS / "search.md").read_text()
 
 
 def test_the_search_of_mind_is_finished():
@@ -95,6 +119,19 @@ def test_the_search_of_mind_is_finished():
     assert all(
         p.holds(VARIANTS["mind"].setting(best.setting)[p.name]) for p in VARIANTS["mind"].parameters
     )
+
+
+def test_nobody_who_is_registered_or_kept_for_tests_is_trained_on():
+    cases = [case for rung in VARIANTS["descriptor"].rungs for case in rung.cases]
+    registered = {person for case in cases for person in (case.fixed, case.moving)}
+    assert registered.isdisjoint(TAUGHT)
+    assert set(COMPARISONS["albert"].subjects).isdisjoint(TAUGHT)
+
+
+def test_the_last_rung_trains_as_long_as_the_file_of_the_training():
+    variant = VARIANTS["descriptor"]
+    steps = {case.training_steps for case in variant.rungs[-1].cases}
+    assert steps == {read_training(training_file(variant.training)).settings.steps}
 
 
 # ----------------------------------------------------------------------------------- how it chooses
@@ -154,6 +191,21 @@ def test_a_setting_that_failed_or_lacks_a_case_has_no_standing():
     rows += [row(3, CASES[0], 0.9), row(3, CASES[1], 0.9, failed="memory ran out")]
     (standing,) = _search_plan.standings(rows, rung)
     assert (standing.setting, standing.dice) == (1, pytest.approx(0.6))
+
+
+def test_a_row_of_a_shorter_training_is_none_of_a_longer_one():
+    short, long = (replace(CASES[0], training_steps=steps) for steps in (10, 20))
+    rows = [row(1, short, 0.9), row(2, long, 0.6), row(3, CASES[0], 0.8)]
+    rungs = [Rung("", (case,), 1) for case in (short, long, CASES[0])]
+    best = [_search_plan.standings(rows, rung)[0].setting for rung in rungs]
+    assert best == [1, 2, 3]
+
+
+def test_settings_are_tried_that_have_a_row_for_every_case_of_the_rung():
+    both = replace(SMALL, rungs=(Rung("both", CASES, 1),))
+    rows = [row(1, CASES[0], 0.5), row(1, CASES[1], 0.7), row(2, CASES[0], 0.9)]
+    rows += [row(3, case, 0.9, failed="memory ran out") for case in CASES]
+    assert _search_plan.tried_settings(both, rows, 0) == [1, 3]
 
 
 # -------------------------------------------------------------------------------------- the command
@@ -226,6 +278,145 @@ def test_the_page_says_what_was_chosen(registrations, monkeypatch):
     best = _search_plan.chosen(SMALL, table.rows)
     assert f"**Chosen: number {best.setting}** (gradient {best.dice:g})" in page
     assert "### Second" in page
+
+
+def page_of(results: Path) -> str:
+    _search_page.write_search_page(results)
+    return (results / "search.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_a_search_that_was_killed_says_how_far_it_is(registrations, monkeypatch):
+    monkeypatch.setattr(_search_page, "VARIANTS", {"small": SMALL})
+    for last, words in ((3, "rung 1 of 2 (first), 3 of 5"), (6, "rung 2 of 2 (second), 1 of 3")):
+        registrations.register.last = last
+        with pytest.raises(PowerCutError):
+            search.Search(SMALL, registrations.options).run()
+        page = page_of(registrations.options.results)
+        assert f"**The search is not finished.** On {words} settings were tried." in page
+        assert "Chosen" not in page
+        assert ("What each parameter does" in page) == (last > 5), "of a whole rung alone"
+    registrations.register.last = None
+    search.Search(SMALL, registrations.options).run()
+    assert "not finished" not in page_of(registrations.options.results)
+
+
+# --------------------------------------------------------------------------- what a search trains
+
+
+CONTENT = {
+    "experiment": "some",
+    "recipe": {"crop": 16, "locations": 64, "width": 2, "features": 2, "synthetic": 0},
+    "settings": {"steps": 9, "interval": 1, "seed": 5},
+}
+
+
+def textured(folder: Path, contrast: str, spacing_mm: float) -> Image:
+    """A scan of textured noise, another one for each person, inverted where it is a T2w."""
+    person, shape = folder.parent.name, (24, 22, 20)
+    values = np.random.default_rng(list(person.encode())).uniform(0.1, 0.9, shape)
+    values = values if contrast == "T1w" else 1 - values
+    brain = np.pad(np.ones([n - 4 for n in shape]), 2)
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1])
+    return Image((values * brain).astype(np.float32), Grid(shape, affine))
+
+
+@pytest.fixture
+def trainings(tmp_path, monkeypatch):
+    """A function that returns the trainings on scans of noise, in few steps."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(CONTENT))
+    monkeypatch.setattr(_search_training, "training_file", lambda name: file)
+    monkeypatch.setattr(_search_training, "albert_scan_at", textured)
+    return lambda: Trainings("tiny", tmp_path, tmp_path)
+
+
+def test_a_training_uses_both_contrasts_of_four_persons_and_one_of_them_chooses_the_step(trainings):
+    about = read_checkpoint(trainings().weights({}, 2), ARCHITECTURE, VERSION).about
+    assert set(about.data) == {f"sub-{person}/{c}" for person in TAUGHT for c in ("T1w", "T2w")}
+    assert about.configuration["training"]["steps"] == 2
+    assert "validation_loss" in about.metrics
+
+
+def test_weights_that_are_there_are_not_trained_again(trainings):
+    weights = trainings().weights({"recipe.shift": 0.2}, 1)
+    written = weights.stat().st_mtime_ns
+    assert trainings().weights({"recipe.shift": 0.2}, 1) == weights
+    assert weights.stat().st_mtime_ns == written
+    assert trainings().weights({"recipe.shift": 0.3}, 1) != weights
+
+
+def test_every_number_that_is_searched_changes_the_code_of_a_row(trainings):
+    variant, ours = VARIANTS["descriptor"], trainings()
+    codes = [ours.code("run", {}, 3), ours.code("run", {}, 4), ours.code("another", {}, 3)]
+    for parameter in variant.parameters:
+        codes.append(ours.code("run", {parameter.knob: parameter.at(0.3)}, 3))
+    assert len(set(codes)) == len(codes)
+    assert trainings().code("run", {}, 3) == codes[0]
+
+
+def test_other_scans_change_the_code_of_a_row(trainings, monkeypatch):
+    before = trainings().code("run", {}, 3)
+    monkeypatch.setattr(
+        _search_training,
+        "albert_scan_at",
+        lambda folder, contrast, mm: textured(Path("x", "other", "anat"), contrast, mm),
+    )
+    assert trainings().code("run", {}, 3) != before
+
+
+SHORT, LONG = (
+    tuple(replace(case, training_steps=steps) for case in CASES[:number])
+    for steps, number in ((1, 1), (2, 2))
+)
+TINY = Variant(
+    "tiny",
+    "paper-cl",
+    (Parameter("training_rate", "settings.learning_rate", 7e-4, 1e-4, 1e-2),),
+    2,
+    (Rung("short", SHORT, 1), Rung("long", LONG, 1)),
+    "tiny",
+)
+
+
+def test_each_setting_is_registered_with_its_own_weights(trainings, registrations, monkeypatch):
+    used = []
+
+    def register(method, task, machine):
+        used.append(read_checkpoint(method.descriptor_weights, ARCHITECTURE, VERSION).about)
+        return SimpleNamespace(cpu_seconds=1.0, weight=1 / len(used))
+
+    monkeypatch.setattr(_judged, "register", register)
+    search.Search(TINY, registrations.options).run()
+    trained = [about.configuration["training"] for about in used]
+    rates = [TINY.setting(number)["training_rate"] for number in (0, 1, 2, 0, 0)]
+    assert [training["learning_rate"] for training in trained] == rates
+    assert [training["steps"] for training in trained] == [1, 1, 1, 2, 2]
+    rows = of_results(registrations.options.results, "search_tiny")
+    assert [row["training_steps"] for row in rows] == ["1", "1", "1", "2", "2"]
+
+
+def test_a_training_that_fails_is_a_row_with_its_reason(trainings, registrations, monkeypatch):
+    def fails(*_):
+        raise TrainingError("The loss was not finite.\nMore of it.")
+
+    monkeypatch.setattr(Trainings, "weights", fails)
+    search.Search(TINY, registrations.options).run()
+    rows = of_results(registrations.options.results, "search_tiny")
+    assert [row["failed"] for row in rows] == ["The loss was not finite."] * 5
+    assert not registrations.done
+
+
+def test_the_page_says_what_was_trained(trainings, registrations, monkeypatch):
+    monkeypatch.setattr(_search_page, "VARIANTS", {"tiny": TINY})
+    dice = iter((0.5, 0.6, 0.4, 0.5, 0.6, 0.5, 0.6))
+    monkeypatch.setattr(
+        _judged, "register", lambda *_: SimpleNamespace(cpu_seconds=1.0, weight=next(dice))
+    )
+    search.Search(TINY, registrations.options).run()
+    page = page_of(registrations.options.results)
+    assert "## The training of the descriptor, `config/descriptors/tiny.yaml`" in page
+    assert "newborns 01 to 04" in page
+    assert "newborns 02 to 01, 4 mm, 10 iterations at 0.005, 1 steps of training" in page
 
 
 # ------------------------------------------------------------------------ what a pair is judged by
