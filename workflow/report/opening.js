@@ -6,6 +6,8 @@
 const opening = {
   // The results whose category this is stand on the first page.
   first: "1 Overlap",
+  // It stands there before the figures; other tables may be long and stand after them.
+  summary: "Summary table",
   // A study without labels has no figures there; it shows its first pairs instead.
   pairs: "3 Pairs",
   shownPairs: 3,
@@ -101,7 +103,8 @@ const opening = {
   page(app) {
     const paths = opening.category(opening.first);
     const isFigure = (path) => opening.kind(path) !== "html";
-    const ordered = [...paths].sort((one, other) => isFigure(one) - isFigure(other));
+    const place = (path) => (opening.title(path) === opening.summary ? 0 : isFigure(path) ? 1 : 2);
+    const ordered = [...paths].sort((one, other) => place(one) - place(other));
     const shown = ordered.some(isFigure) ? ordered : [...ordered, ...opening.sideBySide()];
     const rest = Object.keys(categories).filter((name) => name !== opening.first).sort();
     return e(
