@@ -19,11 +19,14 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from _cases import read_case
+from _cases import Case, read_case
+from _comparisons import comparison_named
 from _iterate import WARM_UP, Clock
 
 from diffeode.errors import InputError
 
+COMPARISON = comparison_named("neurite-half")
+"""The comparison whose one pair both codes register."""
 _COUNTED_FEATURES = 864
 DEFAULTS = {
     "ds": 2,
@@ -52,6 +55,19 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     config = argparse.Namespace(**DEFAULTS, epoches=request["iterations"] + WARM_UP)
     reference.registration(config, torch.device("cpu"), case.moving.data, case.fixed.data)
     return clock.medians()
+
+
+def add_checkout(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the checkout."""
+    parser.add_argument(
+        "--checkout", type=Path, required=True, help="folder of a checkout of yifannnwu/NODEO-DIR"
+    )
+
+
+def compared_case(data: Path, work: Path) -> Case:
+    """Return the pair of :data:`COMPARISON` from the scans in ``data``; it is made in ``work``."""
+    (pair,) = COMPARISON.pairs_among(COMPARISON.subjects, COMPARISON.pairs)
+    return read_case(COMPARISON.case(*pair, data, work))
 
 
 def registration_of(checkout: Path, shape: tuple[int, int, int]) -> ModuleType:

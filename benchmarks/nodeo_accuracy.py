@@ -17,11 +17,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _cases import Case, read_case
+from _cases import Case
 from _command import add_pairs, explains_errors
-from _comparisons import comparison_named
 from _judged import evaluated
-from _nodeo_reference import DEFAULTS, registration_of
+from _nodeo_reference import (
+    COMPARISON,
+    DEFAULTS,
+    add_checkout,
+    compared_case,
+    registration_of,
+)
 
 from diffeode.geometry.image import foreground
 from diffeode.geometry.transform import DisplacementField, densify
@@ -30,7 +35,6 @@ from diffeode.process.threads import use_threads
 from diffeode.registration.base import Machine, Pair
 from diffeode.registration.runs import load_run
 
-_COMPARISON = comparison_named("neurite-half")
 _ITERATIONS = 300
 _METRICS = ("folds_central_percent", "folds_central_grid_percent", "sdlogj")
 
@@ -59,25 +63,22 @@ def ours(case: Case, seed: int) -> DisplacementField:
 
 def scores_of(case: Case, warp: DisplacementField) -> dict[str, float]:
     """Return the mean Dice over each set of labels, and the metrics of folds."""
-    found = evaluated(case, warp, _COMPARISON.labels())
-    return found.mean_dice(_COMPARISON.scores) | found.metrics(_METRICS)
+    found = evaluated(case, warp, COMPARISON.labels())
+    return found.mean_dice(COMPARISON.scores) | found.metrics(_METRICS)
 
 
 @explains_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the codes and seeds that have no row yet, and print mean and SD of each code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--checkout", type=Path, required=True, help="folder of a checkout of yifannnwu/NODEO-DIR"
-    )
+    add_checkout(parser)
     parser.add_argument("--seeds", default="1,2,3", help="seeds of the starts; default %(default)s")
     add_pairs(parser)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     keep_freed_memory()
     use_threads(1)
-    (pair,) = _COMPARISON.pairs_among(_COMPARISON.subjects, _COMPARISON.pairs)
-    case = read_case(_COMPARISON.case(*pair, options.data, options.work))
+    case = compared_case(options.data, options.work)
     find: dict[str, Callable[[int], DisplacementField]] = {
         "reference": lambda seed: reference(case, seed, options.checkout),
         "nodeo": lambda seed: ours(case, seed),

@@ -17,18 +17,16 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from types import ModuleType
 from typing import final
 from unittest.mock import patch
 
 import torch
-from _cases import Case, read_case
+from _cases import Case
 from _command import add_pairs, explains_errors
-from _comparisons import comparison_named
 from _machine import provenance
 from _nodeo_layers_page import CHANGES, write_layers_page
-from _nodeo_reference import DEFAULTS, registration_of
+from _nodeo_reference import DEFAULTS, add_checkout, compared_case, registration_of
 from _nodeo_watched import Moment, State, in_our_order, layers_of, outputs_of, watched
 from _tables import Table
 from torch import Tensor, nn
@@ -52,7 +50,6 @@ from diffeode.registration.runs import load_run
 KEYS = ("steps", "part", "name", "change")
 STEPS = (0, 30)
 NODEO = load_run("nodeo")
-_COMPARISON = comparison_named("neurite-half")
 _SEED = 1
 _EPSILON = 1e-8
 """Adam's epsilon in the reference, torch's own."""
@@ -236,16 +233,13 @@ def resized_by_two(image: Tensor, size: Sequence[int]) -> Tensor:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--checkout", type=Path, required=True, help="folder of a checkout of yifannnwu/NODEO-DIR"
-    )
+    add_checkout(parser)
     add_pairs(parser)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     keep_freed_memory()
     use_threads(1)
-    (pair,) = _COMPARISON.pairs_among(_COMPARISON.subjects, _COMPARISON.pairs)
-    case = read_case(_COMPARISON.case(*pair, options.data, options.work))
+    case = compared_case(options.data, options.work)
     reference = registration_of(options.checkout, case.fixed.grid.shape)
     measured = [row | provenance() for row in rows_of(reference, case, STEPS)]
     table = Table(options.results / "nodeo_layers.tsv", KEYS)

@@ -186,10 +186,9 @@ def test_another_network_and_a_folder_without_the_code_are_refused(tmp_path):
 def test_the_command_writes_table_and_page_and_keeps_no_row_of_an_earlier_call(
     tmp_path, monkeypatch
 ):
-    task = SimpleNamespace(subjects=(), pairs=1)
-    task.pairs_among, task.case = lambda *given: [("one", "other")], lambda *given: tmp_path
-    monkeypatch.setattr(nodeo_layers, "_COMPARISON", task)
-    monkeypatch.setattr(nodeo_layers, "read_case", lambda folder: synthetic_head(SIZE)(None, None))
+    monkeypatch.setattr(
+        nodeo_layers, "compared_case", lambda *folders: synthetic_head(SIZE)(None, None)
+    )
     monkeypatch.setattr(nodeo_layers, "registration_of", lambda *given: stand_in()[0])
     monkeypatch.setattr(nodeo_layers, "STEPS", (2,))
     shutil.copy(RESULTS / "nodeo_layers.tsv", tmp_path)
