@@ -69,12 +69,19 @@ print(torch.get_num_threads(), numba.get_num_threads())
 
 
 @pytest.mark.parametrize(
-    ("limit", "asked", "used"),
-    [("1", None, 1), ("1,2", None, 1), ("64", None, 2), ("none", None, 2), ("1", 2, 2)],
+    ("limit", "before", "after", "used"),
+    [
+        ("1", "", "", 1),
+        ("1,2", "", "", 1),
+        ("64", "", "", 2),
+        ("none", "", "", 2),
+        ("1", "", "use_threads(2)", 2),
+        ("1", "use_threads(2)", "", 2),
+        ("2", "use_threads(1)", "", 1),
+    ],
 )
-def test_kernels_keep_to_the_limit_of_the_surroundings(printed, limit, asked, used):
-    """Until another number is asked for; numba alone would use both of two processors."""
-    asking = f"use_threads({asked})" if asked else ""
+def test_kernels_keep_to_the_limit_of_the_surroundings(printed, limit, before, after, used):
+    """Unless a number is asked for; numba alone would use both of two processors."""
     program = f"""
 import os
 os.environ["OMP_NUM_THREADS"] = {limit!r}
@@ -82,8 +89,9 @@ import numba, torch
 numba.config.NUMBA_NUM_THREADS = 2
 from diffeode.fused.compiler import serves
 from diffeode.process.threads import use_threads
+{before}
 assert serves(torch.zeros(1, 1, 2, 2, 2))
-{asking}
+{after}
 print(numba.get_num_threads())
 """
     assert printed(program) == str(used)

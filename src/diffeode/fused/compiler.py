@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from torch import Tensor
+
+from diffeode.process.threads import keep_to_the_limit
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def serves(*tensors: Tensor) -> bool:
     if numba.config.DISABLE_JIT or not all(map(_is_volume, tensors)):
         return False
     _compile_elsewhere()
-    _keep_to_the_limit()
+    keep_to_the_limit()
     return True
 
 
@@ -87,19 +88,6 @@ def load_ahead() -> None:
     """
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
-
-
-@cache
-def _keep_to_the_limit() -> None:
-    """Let kernels use no more threads than ``OMP_NUM_THREADS`` says, as torch does; numba alone
-    would use all processors.
-
-    This is done once, so that a larger number which is asked for later holds. It starts numba's
-    pool of threads, after which the process cannot be forked.
-    """
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if limit.isdecimal() and int(limit) > 0:
-        numba.set_num_threads(min(int(limit), numba.get_num_threads()))
 
 
 @cache
