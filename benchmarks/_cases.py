@@ -149,9 +149,18 @@ def _stamps(folders: Sequence[Path]) -> list[str]:
 
 def albert(fixed: Path, moving: Path) -> Case:
     """Make a pair of newborns, T1w to T2w on the native grid, as ``config/albert.yaml`` does."""
+    return _of_newborns(fixed, "T2w", moving)
+
+
+def albert_t1w(fixed: Path, moving: Path) -> Case:
+    """Make a pair of newborns, T1w to T1w: the pair of :func:`albert` in one contrast."""
+    return _of_newborns(fixed, "T1w", moving)
+
+
+def _of_newborns(fixed: Path, modality: str, moving: Path) -> Case:
     recipe = _albert_recipe()
     return _aligned(
-        _prepared(fixed, "T2w", recipe),
+        _prepared(fixed, modality, recipe),
         _prepared(moving, "T1w", recipe),
         _drawn(fixed),
         _drawn(moving),

@@ -12,6 +12,7 @@ from _cases import (
     REPOSITORY,
     Maker,
     albert,
+    albert_t1w,
     ensure_case,
     hippocampus,
     mouse,
@@ -174,6 +175,17 @@ COMPARISONS = {
             runs=_MULTIMODAL_RUNS,
             scores={"dice27": _albert_labels()},
             make=albert,
+        ),
+        Comparison(
+            name="albert-t1w",
+            title="T1w to T1w of different newborns, native grid (0.86 mm); the pairs of albert in "
+            "one contrast",
+            folder="albert",
+            population="newborns (ALBERTs)",
+            subjects=("07", "08", "09", "10"),
+            runs=("identity", "node"),
+            scores={"dice27": _albert_labels()},
+            make=albert_t1w,
         ),
         Comparison(
             name="neurite-half",

@@ -218,6 +218,7 @@ def correlation(image: Image, scan: Image) -> float:
     ("make", "fixed_modality", "moving_modality", "sign"),
     [
         (_cases.albert, "T2w", "T1w", 1),
+        (_cases.albert_t1w, "T1w", "T1w", 1),
         (_cases.neurite_full, "T1w", "T1w", 1),
         (_cases.neurite_whole, "T1w", "T1w", 1),
         (_cases.oasistrt_inverted, "T1w", "T1w", -1),
