@@ -1,5 +1,7 @@
 """Tables as pages: their content, and that no part of it is taken for markup."""
 
+import re
+
 import pandas as pd
 
 from diffeode.statistics.export import write_page
@@ -33,3 +35,37 @@ def test_the_best_is_strong_and_what_others_report_is_set_apart(tmp_path):
     assert page.count("<strong>") == page.count("<strong>0.800</strong>") == 1
     assert '<td class="reported">0.9 (a paper)</td>' in page
     assert ".reported {" in page
+
+
+def test_the_rows_of_an_experiment_stand_under_its_title(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "experiment": ["A < B", "A < B", "Second", "Second"],
+            "method": ["one", "two", "one", "two"],
+            "dice_mean": [0.7, 0.8, 0.6, 0.5],
+        }
+    )
+    write_page(frame, tmp_path / "table.html", "A caption", bold=["dice"])
+    page = (tmp_path / "table.html").read_text(encoding="utf-8")
+    rows = [
+        re.findall("<t[hd].*?>(.*?)</t[hd]>", row)
+        for row in re.findall("<tr.*?</tr>", page, re.DOTALL)
+    ]
+    assert rows == [
+        ["method", "Dice"],
+        ["A &lt; B"],
+        ["one", "0.700"],
+        ["two", "<strong>0.800</strong>"],
+        ["Second"],
+        ["one", "<strong>0.600</strong>"],
+        ["two", "0.500"],
+    ]
+    assert page.count('<tr class="experiment"><th colspan="2">') == 2
+
+
+def test_experiments_of_one_row_each_keep_their_column(tmp_path):
+    frame = pd.DataFrame({"experiment": ["First", "Second"], "pairs": [3, 5]})
+    write_page(frame, tmp_path / "table.html", "A caption")
+    page = (tmp_path / "table.html").read_text(encoding="utf-8")
+    assert '<td class="number">First</td><td class="number">3</td>' in page
+    assert 'class="experiment"' not in page

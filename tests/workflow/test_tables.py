@@ -90,12 +90,16 @@ def read(name):
 
 
 def cells(name):
-    """Rows of the table on a page, and the sentence above it."""
+    """Rows of the table on a page, each with the experiment above it, and the sentence above all."""
     text = (TABLES / f"{name}.html").read_text(encoding="utf-8")
-    rows = [
-        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
-        for row in re.findall(r"<tr.*?</tr>", text, re.S)
-    ]
+    above = ["experiment"] if 'class="experiment"' in text else []
+    rows = []
+    for row in re.findall(r"<tr.*?</tr>", text, re.DOTALL):
+        found = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        if 'class="experiment"' in row:
+            above = found
+        else:
+            rows.append(above + found)
     bare = [[re.sub("</?strong>", "", cell) for cell in row] for row in rows]
     return [[html.unescape(cell) for cell in row] for row in bare], html.unescape(
         re.search("<p>(.*?)</p>", text)[1]

@@ -3,7 +3,7 @@
 Rounding follows :data:`diffeode.evaluation.catalogue.METRICS`: a metric is shown with its own
 number of decimals, everything else with three significant digits. ``x_mean`` and ``x_sd`` become
 one column ``mean ± SD``, and a missing value is shown as a dash. The best value of an experiment is
-bold in all three forms.
+bold in all three forms. In HTML, rows of one experiment stand under a row with its title.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25em 0.8em; text-align: left; }
 td.number { white-space: nowrap; }
 td.number:first-child { white-space: normal; min-width: 8em; max-width: 16em; }
+.grouped td.number:first-child { white-space: nowrap; max-width: none; }
+tr.experiment th { background: #f3f3f3; }
 th, td { border-bottom: 1px solid #ddd; }
 thead th { vertical-align: bottom; border-bottom: 1.5px solid #222; }
 thead th { position: sticky; top: 0; background: white; }
@@ -249,16 +251,37 @@ def _latex(shown: pd.DataFrame, caption: str) -> str:
 
 
 def _html(shown: pd.DataFrame) -> str:
-    kinds = ["reported" if _is_reported(heading) else "number" for heading in shown.columns]
+    """Return ``shown`` as a table. Where its first column holds experiments and one of them has
+    several rows, a row above those of each experiment takes the place of that column.
+    """
+    is_grouped = shown.columns[0] == "experiment" and shown["experiment"].duplicated().any()
+    if not is_grouped:
+        return _html_table(list(shown.columns), _html_rows(shown))
+    headings = list(shown.columns[1:])
+    title = f'<tr class="experiment"><th colspan="{len(headings)}">{{}}</th></tr>\n'
+    rows = [
+        title.format(experiment) + _html_rows(of_experiment.iloc[:, 1:])
+        for experiment, of_experiment in shown.groupby("experiment", sort=False)
+    ]
+    return _html_table(headings, "".join(rows), ' class="grouped"')
 
-    def line(cells: Sequence[str], tag: str = "td") -> str:
-        inner = "".join(
-            f'<{tag} class="{kind}">{cell}</{tag}>' for kind, cell in zip(kinds, cells, strict=True)
-        )
-        return f"<tr>{inner}</tr>\n"
 
-    head = line(list(shown.columns), "th")
-    return f"<table>\n<thead>\n{head}</thead>\n<tbody>\n{_lines(shown, line)}</tbody>\n</table>\n"
+def _html_table(headings: Sequence[str], rows: str, kind: str = "") -> str:
+    head = _html_line(headings, headings, "th")
+    return f"<table{kind}>\n<thead>\n{head}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+
+
+def _html_rows(shown: pd.DataFrame) -> str:
+    headings = list(shown.columns)
+    return _lines(shown, lambda cells: _html_line(headings, cells, "td"))
+
+
+def _html_line(headings: Sequence[str], cells: Sequence[str], tag: str) -> str:
+    kinds = ["reported" if _is_reported(heading) else "number" for heading in headings]
+    inner = "".join(
+        f'<{tag} class="{kind}">{cell}</{tag}>' for kind, cell in zip(kinds, cells, strict=True)
+    )
+    return f"<tr>{inner}</tr>\n"
 
 
 def _is_reported(heading: str) -> bool:

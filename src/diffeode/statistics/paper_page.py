@@ -39,7 +39,7 @@ SIGNIFICANT = 0.05
 _TEMPLATE = Path(__file__).with_name("paper_page.html")
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 _ABOVE = re.compile(r"<p>(.*?)</p>", re.DOTALL)
-_ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
+_ROW = re.compile(r"<tr.*?</tr>", re.DOTALL)
 _CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
 _WIDEST = 6
 """The most columns of a table of reported numbers; more would not fit on the page."""
@@ -106,7 +106,10 @@ class Results:
         The rows of ``summary.html`` hold the titles, and those of ``summary.tsv`` the names.
         """
         names = self.table("summary")
-        shown = [_CELL.findall(row) for row in _ROW.findall(self.page("summary"))][1:]
+        shown = [
+            (*_CELL.findall(title), *_CELL.findall(row))
+            for title, row in _rows_under_titles(self.page("summary"))
+        ]
         found = dict(self.known)
         if len(shown) != len(names):
             return found
@@ -294,7 +297,7 @@ def _number_in_words(row: Mapping[str, Any]) -> str:
 
 
 def _html_table(results: Results, name: str, runs: Sequence[str]) -> dict[str, str]:
-    """Return a table of the study, its rows under the experiments, and what stands above it.
+    """Return a table of the study and what stands above it.
 
     Args:
         runs: the runs whose rows the summary shows; empty for all.
@@ -315,38 +318,33 @@ def _html_table(results: Results, name: str, runs: Sequence[str]) -> dict[str, s
             caption += (
                 f" {left_out} other runs of the study are left out; bold is best of all runs."
             )
-    return {"name": name, "html": _under_experiments(table), "caption": caption}
+    return {"name": name, "html": table, "caption": caption}
 
 
 def _of_runs(table: str, kept: Sequence[bool]) -> str:
-    """Return ``table`` with the rows that are ``kept`` alone."""
-    head, *rows = _ROW.findall(table)
-    chosen = [row for row, keep in zip(rows, kept, strict=True) if keep]
-    return _as_table(head, [f"<tr>{row}</tr>" for row in chosen])
-
-
-def _as_table(head: str, rows: Sequence[str]) -> str:
+    """Return ``table`` with the rows that are ``kept`` alone, and the titles above them."""
+    rows, before = [], ""
+    for (title, row), keep in zip(_rows_under_titles(table), kept, strict=True):
+        if keep:
+            rows += [row] if title in ("", before) else [title, row]
+            before = title
     body = "\n".join(rows)
-    return f"<table>\n<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    return re.sub(
+        "<tbody>.*</tbody>", lambda _: f"<tbody>\n{body}\n</tbody>", table, flags=re.DOTALL
+    )
 
 
-def _under_experiments(table: str) -> str:
-    """Return ``table`` with a row above the rows of each experiment in place of its first column,
-    where that holds the experiment.
+def _rows_under_titles(table: str) -> list[tuple[str, str]]:
+    """Return the rows below the head of a table of a study, each after the row that holds the title
+    of its experiment; that is empty where the experiments have a column.
     """
-    head, *rows = _ROW.findall(table) or [""]
-    names = [_CELL.findall(row)[0] for row in rows]
-    if _CELL.findall(head)[:1] != ["experiment"] or len(set(names)) == len(names):
-        return table
-    before, shown = "", []
-    for name, row in zip(names, rows, strict=True):
-        if name != before:
-            width = len(_CELL.findall(head)) - 1
-            shown.append(f'<tr class="experiment"><th colspan="{width}">{name}</th></tr>')
-        before = name
-        shown.append(f"<tr>{_CELL.sub('', row, count=1)}</tr>")
-    table = _as_table(_CELL.sub("", head, count=1), shown)
-    return table.replace("<table>", '<table class="grouped">', 1)
+    title, found = "", []
+    for row in _ROW.findall(table)[1:]:
+        if row.startswith('<tr class="experiment">'):
+            title = row
+        else:
+            found.append((title, row))
+    return found
 
 
 def _figures(results: Results, patterns: Sequence[str]) -> list[dict[str, str | int]]:
