@@ -805,7 +805,7 @@ def test_the_pairs_that_settings_were_chosen_on_are_those_that_the_run_names():
 
 
 def test_the_page_of_a_desk_has_each_ratio_under_its_part(tmp_path):
-    about = {"threads": "1", "machine": "M", "torch": "2", "date": "2026-01-01"}
+    about = {"threads": "1", "machine": "M", "torch": "2", "date": "2026-01-01", "commit": "today"}
     command = {"cpu_seconds": "44", "reference_cpu_seconds": "22", "ratio": "2", "seconds": "45"}
     stripping = {
         "cpu_seconds": "30",
@@ -820,13 +820,46 @@ def test_the_page_of_a_desk_has_each_ratio_under_its_part(tmp_path):
     ]
     desk.write_desk_page(rows, tmp_path / "desk.md")
     page = (tmp_path / "desk.md").read_text()
-    assert "| `b to a` | 1 | 44.00 | 22.00 | 2.00 | 45.00 |\n" in page
-    assert "| `head` | 1 | 30.00 | 75.00 | 0.40 | 31.00 | 0.9975 |\n" in page
-    assert "| `register --help` | 1 | 0.20 | 1.00 |\n" in page
+    assert "| `b to a` | today | 1 | 44.00 | 22.00 | 2.00 | 45.00 |\n" in page
+    assert "| `head` | today | 1 | 30.00 | 75.00 | 0.40 | 31.00 | 0.9975 |\n" in page
+    assert "| `register --help` | today | 1 | 0.20 | 1.00 |\n" in page
     places = [
         page.index(text) for text in ("## `diffeode register`", "b to a", "## Skull", "head`")
     ]
     assert places == sorted(places)
+
+
+def test_each_commit_of_a_desk_is_measured_beside_in_one_call(tmp_path, monkeypatch):
+    asked = []
+
+    def clone(commit):
+        return nullcontext(SimpleNamespace(root=tmp_path / commit, commit=commit))
+
+    def measure(program, data, threads):
+        asked.append((program.commit, program.root, threads))
+        others = dict.fromkeys(("seconds", "reference_cpu_seconds", "ratio", "dice"), 1)
+        yield {"scan": "s", "cpu_seconds": len(asked)} | others
+
+    monkeypatch.setattr(desk, "cloned", clone)
+    monkeypatch.setattr(desk.Program, "compile_kernels", lambda program: asked.append(program.root))
+    monkeypatch.setattr(desk, "_MEASURES", dict.fromkeys(desk.PARTS, measure))
+    desk.main(["start", "stripping", "--before", "old", "--results", str(tmp_path)])
+    here = ("today", desk.REPOSITORY, 1)
+    assert asked == [tmp_path / "old", ("old", tmp_path / "old", 1), here, here]
+    page = (tmp_path / "desk.md").read_text()
+    assert "| `s` | old | 1 | 2.00 | 1.00 |\n| `s` | today | 1 | 3.00 | 1.00 |\n" in page
+
+
+def test_a_command_of_a_desk_runs_the_package_of_its_commit(tmp_path):
+    package = tmp_path / "src" / "diffeode"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import sys; sys.exit('--report' in sys.argv)\n")
+    program = desk.Program("old", tmp_path)
+    assert not program.makes_pages()
+    assert 0 < program.cost(["register"], 1)["cpu_seconds"] < 10
+    with pytest.raises(RuntimeError, match="diffeode register --report failed at commit old"):
+        program.cost(["register", "--report"], 1)
 
 
 # ------------------------------------------------------------------------------------ known maps
