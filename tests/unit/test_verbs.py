@@ -551,6 +551,37 @@ def test_labels_that_one_scan_alone_has_are_told(folder, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_landmarks_that_one_scan_alone_has_are_told(folder, capsys):
+    places = np.vstack([NAMED.coordinates, [[3, 3, 3], [0, 5, 0]]])
+    write_points("here.csv", Points(("one", "two", "three", "four"), places))
+    write_points("there.csv", Points(("one", "four", "five"), WARP(places[[0, 3, 2]])))
+    line = ["evaluate", "OUT/warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"]
+    line += ["--fixed-landmarks", "here.csv", "--landmarks"]
+    assert run(*line, "there.csv") == 0
+    told = capsys.readouterr().err
+    assert "landmarks two, three are in the table of the fixed scan only and are not" in told
+    assert "landmarks five are in the table of the moving scan only and are not" in told
+    assert run(*line, "here.csv") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_landmarks_without_names_are_paired_only_where_none_is_missing(folder, capsys):
+    """Where the second line is missing, the third one would count as the second."""
+    places = np.vstack([NAMED.coordinates, [[3, 3, 3]]])
+    there = WARP(places)
+    for name, rows in (("here", places), ("there", there), ("fewer", there[[0, 2]])):
+        pd.DataFrame(rows, columns=list("xyz")).to_csv(f"{name}.csv", index=False)
+    line = ["evaluate", "OUT/warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"]
+    line += ["--fixed-landmarks", "here.csv", "-o", "m.json", "--landmarks"]
+    assert "The fixed scan has 3 landmarks and the moving one 2" in refused(
+        capsys, *line, "fewer.csv"
+    )
+    assert not (folder / "m.json").exists()
+    assert run(*line, "there.csv") == 0
+    metrics = json.loads((folder / "m.json").read_text())["metrics"]
+    assert metrics["tre_max_mm"] == pytest.approx(0, abs=1e-3)
+
+
 def test_folds_are_measured_within_the_mask_alone(folder):
     folding = np.zeros((*FIXED.shape, 3))
     folding[8, 7, 7, 0] = 40
