@@ -18,7 +18,7 @@ import diffeode as de
 from diffeode.desk.converting import read_in_format, write_in_format
 from diffeode.files import afni
 from diffeode.files.fsl import read_fnirt, to_fsl_mm, write_fnirt
-from diffeode.files.linear import read_lta
+from diffeode.files.linear import read_linear, read_lta
 from diffeode.geometry.space import Grid, apply_matrix
 from diffeode.geometry.transform import Affine, DisplacementField
 
@@ -121,6 +121,55 @@ def test_an_lta_leads_from_its_source_to_its_destination(name, tmp_path):
         np.testing.assert_allclose(first, grid.affine[:3, 3], atol=1e-9)
     back = read_in_format(path, "freesurfer", GRIDS[name], MOVING)
     np.testing.assert_allclose(back.matrix, TURN, atol=1e-12)
+
+
+def lta_of_voxels(path, fixed, moving):
+    """Write ``TURN`` as the LTA that leads from voxels of ``moving`` to voxels of ``fixed``."""
+    write_in_format(path, "freesurfer", AFFINE, fixed, moving)
+    lines = path.read_text().splitlines()
+    begin = lines.index("1 4 4") + 1
+    matrix = np.linalg.inv(fixed.affine) @ np.linalg.inv(TURN) @ moving.affine
+    lines[begin : begin + 4] = [" ".join(f"{v:.17g}" for v in row) for row in matrix]
+    path.write_text("\n".join(["type      = 0", *lines[1:]]) + "\n")
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_an_lta_of_voxels_leads_between_the_voxels_of_its_own_images(name, tmp_path):
+    """FreeSurfer registers a conformed copy of a scan, whose voxels are not those of the scan."""
+    path, given = tmp_path / "turn.lta", Grid((9, 8, 7), np.diag([3.0, 2.0, 4.0, 1.0]))
+    lta_of_voxels(path, GRIDS[name], MOVING)
+    for fixed, moving in ((GRIDS[name], MOVING), (given, MOVING), (GRIDS[name], given)):
+        np.testing.assert_allclose(read_lta(path, fixed, moving).matrix, TURN, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_an_lta_between_images_that_are_exchanged_is_refused(kind, tmp_path):
+    path, fixed = tmp_path / "turn.lta", GRIDS["LAS"]
+    if kind == 0:
+        lta_of_voxels(path, fixed, MOVING)
+    else:
+        write_in_format(path, "freesurfer", AFFINE, fixed, MOVING)
+    with pytest.raises(de.InputError, match=r"turn.lta .*exchange the two images"):
+        read_lta(path, MOVING, fixed)
+
+
+def test_an_lta_of_several_transforms_is_refused(tmp_path):
+    path = tmp_path / "turn.lta"
+    write_in_format(path, "freesurfer", AFFINE, GRIDS["LAS"], MOVING)
+    path.write_text(path.read_text().replace("nxforms   = 1", "nxforms   = 2"))
+    with pytest.raises(de.InputError, match="it holds 2 transforms; give an LTA of one"):
+        read_lta(path, GRIDS["LAS"], MOVING)
+
+
+def test_an_xfm_of_mni_is_refused(tmp_path):
+    """It holds RAS mm and leads from moving to fixed; ITK would read neither so."""
+    path = tmp_path / "talairach.xfm"
+    path.write_text(
+        "MNI Transform File\n\nTransform_Type = Linear;\nLinear_Transform =\n"
+        "1 0 0 10\n0 1 0 20\n0 0 1 30;\n"
+    )
+    with pytest.raises(de.InputError, match=r"lta_convert --inmni makes of an \.xfm"):
+        read_linear(path, GRIDS["LAS"], MOVING)
 
 
 # ---------------------------------------------------------------------------------------------- FSL

@@ -134,6 +134,37 @@ def test_vectors_that_other_programs_mark_are_told_as_ours(folder, capsys, inten
     assert int(nib.load("o.nii.gz").header["intent_code"]) == intent
 
 
+@pytest.mark.parametrize("kind", ["float64", "int16 with a slope", "4-D with an empty volume"])
+def test_label_maps_that_programs_wrote_with_fractions_keep_their_ids(folder, capsys, kind):
+    """An average of ids, such as 1519 of 1003 and 2035, would be another structure."""
+    ids = np.array([0, 1003, 2035])[lobes(MOVING)]
+    values = ids - 1e-7 * (ids > 0) if kind == "float64" else ids.astype(np.float64)
+    if kind.startswith("4-D"):
+        values = np.stack([values, np.zeros(MOVING.shape)], axis=-1)
+    nifti = nib.Nifti1Image(values, MOVING.affine)
+    if kind.startswith("int16"):
+        nifti.set_data_dtype(np.int16)
+    nib.save(nifti, "dseg.nii")
+    if not kind.startswith("4-D"):
+        stored = nib.load("dseg.nii").get_fdata()
+        assert (stored != np.rint(stored)).any()
+    assert run("apply", "OUT/warp.nii.gz", "dseg.nii", "-o", "o.nii") == 0
+    assert "looks like a label map and was resampled as one" in capsys.readouterr().err
+    found = np.asarray(nib.load("o.nii").dataobj).reshape(*FIXED.shape, -1)
+    np.testing.assert_array_equal(found[..., 0], warp_labels(Labels(ids, MOVING), WARP, FIXED).data)
+    assert found.dtype == np.int32
+
+
+def test_a_scan_that_is_stored_with_a_slope_stays_a_scan(folder, capsys):
+    nifti = nib.Nifti1Image(ball(MOVING).astype(np.float64), MOVING.affine)
+    nifti.set_data_dtype(np.int16)
+    nib.save(nifti, "scan.nii")
+    assert run("apply", "OUT/warp.nii.gz", "scan.nii", "-o", "o.nii") == 0
+    assert capsys.readouterr().err == ""
+    once = warp_image(Image(ball(MOVING), MOVING), WARP, FIXED).data
+    np.testing.assert_allclose(io.read_image("o.nii").data, once, atol=0.02)
+
+
 def test_a_mask_stays_a_mask_and_outside_is_background(folder):
     io.write_labels("mask.nii.gz", Labels(ball(MOVING) > 0, MOVING))
     assert run("apply", "OUT/warp.nii.gz", "mask.nii.gz", "-o", "m.nii.gz", "-q") == 0
@@ -518,6 +549,37 @@ def test_labels_that_one_scan_alone_has_are_told(folder, capsys):
     assert "ids 5, 10 are in the moving label map only; they count as Dice 0" in told
     assert run(*line, "moving_dseg.nii.gz") == 0
     assert capsys.readouterr().err == ""
+
+
+def test_landmarks_that_one_scan_alone_has_are_told(folder, capsys):
+    places = np.vstack([NAMED.coordinates, [[3, 3, 3], [0, 5, 0]]])
+    write_points("here.csv", Points(("one", "two", "three", "four"), places))
+    write_points("there.csv", Points(("one", "four", "five"), WARP(places[[0, 3, 2]])))
+    line = ["evaluate", "OUT/warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"]
+    line += ["--fixed-landmarks", "here.csv", "--landmarks"]
+    assert run(*line, "there.csv") == 0
+    told = capsys.readouterr().err
+    assert "landmarks two, three are in the table of the fixed scan only and are not" in told
+    assert "landmarks five are in the table of the moving scan only and are not" in told
+    assert run(*line, "here.csv") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_landmarks_without_names_are_paired_only_where_none_is_missing(folder, capsys):
+    """Where the second line is missing, the third one would count as the second."""
+    places = np.vstack([NAMED.coordinates, [[3, 3, 3]]])
+    there = WARP(places)
+    for name, rows in (("here", places), ("there", there), ("fewer", there[[0, 2]])):
+        pd.DataFrame(rows, columns=list("xyz")).to_csv(f"{name}.csv", index=False)
+    line = ["evaluate", "OUT/warp.nii.gz", "fixed.nii.gz", "moving.nii.gz"]
+    line += ["--fixed-landmarks", "here.csv", "-o", "m.json", "--landmarks"]
+    assert "The fixed scan has 3 landmarks and the moving one 2" in refused(
+        capsys, *line, "fewer.csv"
+    )
+    assert not (folder / "m.json").exists()
+    assert run(*line, "there.csv") == 0
+    metrics = json.loads((folder / "m.json").read_text())["metrics"]
+    assert metrics["tre_max_mm"] == pytest.approx(0, abs=1e-3)
 
 
 def test_folds_are_measured_within_the_mask_alone(folder):

@@ -24,7 +24,11 @@ from diffeode.evaluation.catalogue import ROW
 from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import what_is_not_counted
-from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
+from diffeode.evaluation.landmarks import (
+    shared_landmarks,
+    target_registration_errors_mm,
+    what_is_not_measured,
+)
 from diffeode.figures.evaluation import (
     EvaluationScene,
     draw_evaluation,
@@ -60,7 +64,8 @@ class Evaluation:
             computed.
         by_label: for Dice and HD95, the value of each label by its id, which is a text such as
             ``"17"``.
-        notes: sentences about labels that only one of the two maps has, which count as Dice 0. A
+        notes: sentences about labels that only one of the two maps has, which count as Dice 0, and
+            about landmarks that only one of the two tables has, which are not measured. A
             registration has them among its own notes.
     """
 
@@ -146,7 +151,8 @@ def evaluate(
 
     Raises:
         InputError: a file is unusable, one of a pair is missing, the map is that of another scan,
-            no landmarks have the same name or two of a scan have, or landmarks lie outside.
+            no landmarks have the same name or two of a scan have, tables without names differ in
+            their number of landmarks, or landmarks lie outside.
     """
     if picture is not None:
         require_name_of_picture(Path(picture))
@@ -178,6 +184,7 @@ def evaluate(
             strict=True,
         )
     ]
+    notes = (*_on_labels(*both), *_on_landmarks(fixed_landmarks, landmarks))
     points = _landmarks(warp, transform.name, fixed_landmarks, landmarks, moving_scan.grid)
     same: dict[str, Any] = {
         "fixed_image": prepared,
@@ -195,7 +202,7 @@ def evaluate(
         moving_landmarks_mm=points[1],
         **same,
     )
-    found = dataclasses.replace(Evaluation.of(rows), notes=_on_labels(*both))
+    found = dataclasses.replace(Evaluation.of(rows), notes=notes)
     if picture is not None:
         before = alignment or Affine()
         both_maps = densify(before, prepared.grid), warp
@@ -225,6 +232,11 @@ def _on_labels(fixed: Labels | None, moving: Labels | None) -> tuple[str, ...]:
         return ()
     every = np.setdiff1d(np.union1d(fixed.data, moving.data), 0)
     return tuple(what_is_not_counted(fixed, moving, every))
+
+
+def _on_landmarks(fixed: pd.DataFrame | None, moving: pd.DataFrame | None) -> tuple[str, ...]:
+    """Return sentences about the landmarks that only one of two tables has."""
+    return () if fixed is None or moving is None else tuple(what_is_not_measured(fixed, moving))
 
 
 def _scene(

@@ -216,7 +216,7 @@ def _kind(image: Series, name: str, how: How) -> tuple[bool, list[str]]:
         return how.labels, []
     if how.interpolation == "label-aware":
         return True, []
-    if not all(looks_like_a_label_map(volume, image.picture) for volume in image.volumes()):
+    if not _looks_like_label_maps(image, name):
         return False, []
     if how.interpolation in (None, "nearest"):
         return True, [
@@ -227,6 +227,30 @@ def _kind(image: Series, name: str, how: How) -> tuple[bool, list[str]]:
         f"{name} looks like a label map, and the interpolation {how.interpolation} mixes its ids; "
         "give --labels if it is one"
     ]
+
+
+def _looks_like_label_maps(image: Series, name: str) -> bool:
+    """Return whether every volume of an image looks like a label map; volumes of zeros alone tell
+    nothing.
+    """
+    telling = [volume for volume in image.volumes() if volume.any()]
+    return bool(telling) and all(
+        looks_like_a_label_map(_ids_or_values(volume, image, name), image.picture)
+        for volume in telling
+    )
+
+
+def _ids_or_values(volume: np.ndarray, image: Series, name: str) -> np.ndarray:
+    """Return the ids that the values of a volume stand for; the values where they are no ids.
+
+    The values of a label map that a program scaled on writing are only nearly whole.
+    """
+    if volume.dtype.kind != "f":
+        return volume
+    try:
+        return ids_of(volume, image.slope, image.stored, name)
+    except InputError:
+        return volume
 
 
 def _values(volume: np.ndarray, image: Series, name: str, is_labels: bool) -> np.ndarray:

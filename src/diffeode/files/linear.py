@@ -7,7 +7,7 @@ Each becomes a map from points of the fixed image to points of the moving image,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,12 @@ from diffeode.geometry.transform import Affine
 if TYPE_CHECKING:
     import SimpleITK
 
-_ITK_SUFFIXES = (".txt", ".tfm", ".mat", ".xfm", *ARCHIVE_SUFFIXES)
+_ITK_SUFFIXES = (".txt", ".tfm", ".mat", *ARCHIVE_SUFFIXES)
 _FLIRT_SUFFIX = ".mat"
 _PROBES_MM = np.array([[0, 0, 0], [100, 0, 0], [0, 100, 0], [0, 0, 100], [70, -40, 90]], float)
 _LARGEST_BEND_MM = 1e-4
+_GEOMETRY = ("volume", "voxelsize", "xras", "yras", "zras", "cras")
+"""The lines by which an LTA describes the grid of an image."""
 
 
 def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
@@ -36,7 +38,9 @@ def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
 
     The kind of file is recognised: FreeSurfer's ``.lta``; a text of 4 x 4 numbers, which is RAS mm
     where our own header says so, and FSL's where it is named ``.mat``; and every transform that ITK
-    reads (``.txt``, ``.tfm``, ``.mat``, ``.xfm``, ``.h5``) and that is linear.
+    reads (``.txt``, ``.tfm``, ``.mat``, ``.h5``) and that is linear. An ``.xfm`` of MNI holds RAS
+    mm and leads from the moving to the fixed image, but ITK would take it for LPS mm and for a map
+    from the fixed to the moving one, so it is refused.
 
     Args:
         fixed, moving: the grids of the two images; files of FSL and some of FreeSurfer have a
@@ -64,7 +68,8 @@ def read_linear(path: Path, fixed: Grid, moving: Grid) -> Affine:
         return _itk(path, fixed, moving)
     raise InputError(
         f"{path} is no linear transform that is known here; give one of ITK or ANTs "
-        f"({', '.join(_ITK_SUFFIXES)}), FSL (.mat) or FreeSurfer (.lta)."
+        f"({', '.join(_ITK_SUFFIXES)}), FSL (.mat) or FreeSurfer (.lta, which lta_convert --inmni "
+        "makes of an .xfm)."
     )
 
 
@@ -72,8 +77,13 @@ def read_lta(path: Path, fixed: Grid, moving: Grid) -> Affine:
     """Return the linear transform of FreeSurfer (``.lta``) at ``path``, whose source is the moving
     image.
 
+    Args:
+        fixed, moving: the grids of the two images. An LTA of voxels (type 0) that describes its own
+            images leads between the voxels of those, whose grids may differ from these two.
+
     Raises:
-        InputError: the file is missing, damaged, of an unknown type, or not invertible.
+        InputError: the file is missing, damaged, of an unknown type, not invertible, or holds
+            several transforms; or the two images are exchanged.
     """
     require_file(path, "transform")
     return _named(path, lambda: _lta(path.read_text(encoding="utf-8"), fixed, moving))
@@ -177,12 +187,54 @@ def _lta(text: str, fixed: Grid, moving: Grid) -> Affine:
     Type 1 maps RAS mm; type 0 maps voxels.
     """
     lines = [line.partition("#")[0].split() for line in text.splitlines()]
+    source, destination = _described(lines, "src"), _described(lines, "dst")
+    _require_not_exchanged(source, destination, fixed, moving)
     kind = next(words[2] for words in lines if words[:2] == ["type", "="])
+    count = next((words[2:] for words in lines if words[:2] == ["nxforms", "="]), ["1"])
+    if count != ["1"]:
+        raise ValueError(f"it holds {' '.join(count)} transforms; give an LTA of one")
     begin = next(n for n, words in enumerate(lines) if words == ["1", "4", "4"]) + 1
     rows = itertools.islice((words for words in lines[begin:] if words), 4)
     matrix = np.array([[float(word) for word in words] for words in rows])
     if matrix.shape != (4, 4) or kind not in ("0", "1"):
         raise ValueError(f"an LTA of type {kind} with a matrix of {matrix.shape}")
     if kind == "0":
-        matrix = fixed.affine @ matrix @ np.linalg.inv(moving.affine)
+        from_voxels = (destination or fixed).affine, (source or moving).affine
+        matrix = from_voxels[0] @ matrix @ np.linalg.inv(from_voxels[1])
     return Affine(np.linalg.inv(matrix))
+
+
+def _described(lines: Sequence[list[str]], side: str) -> Grid | None:
+    """Return the grid of an image as an LTA describes it; None where it does not.
+
+    Args:
+        lines: the words of each line.
+        side: ``src`` or ``dst``.
+    """
+    title = [side, "volume", "info"]
+    begin = next((n for n, words in enumerate(lines) if words == title), len(lines)) + 1
+    block = itertools.takewhile(lambda words: words[1:] != title[1:], lines[begin:])
+    said = {words[0]: words[2:] for words in block if words[1:2] == ["="]}
+    if said.get("valid") != ["1"] or not said.keys() >= set(_GEOMETRY):
+        return None
+    x, y, z = (int(word) for word in said["volume"])
+    size, *axes, centre = (np.array(said[key], dtype=np.float64) for key in _GEOMETRY[1:])
+    affine = np.eye(4)
+    affine[:3, :3] = np.column_stack(axes) * size
+    affine[:3, 3] = centre - affine[:3, :3] @ (np.array([x, y, z]) / 2)
+    return Grid((x, y, z), affine)
+
+
+def _require_not_exchanged(
+    source: Grid | None, destination: Grid | None, fixed: Grid, moving: Grid
+) -> None:
+    """Raise :class:`InputError` where the source of an LTA is the fixed image and not the moving
+    one, and its destination the moving image.
+    """
+    if source is None or destination is None or source.matches(moving):
+        return
+    if source.matches(fixed) and destination.matches(moving):
+        raise InputError(
+            "it leads from the image that is given as the fixed one to that given as the moving "
+            "one; exchange the two images, or invert the LTA by lta_convert --invert"
+        )
