@@ -297,9 +297,7 @@ def test_runs_are_compared_pair_by_pair_whatever_the_order_of_the_rows(study):
 
 
 def test_the_exact_null_is_kept_up_to_fifty_differences():
-    """With more differences, and where two sizes are equal, the normal approximation is used; its p
-    differs in the third digit.
-    """
+    """With more differences the normal approximation is used; its p differs in the third digit."""
     for n, method in ((50, "exact"), (51, "approx")):
         differences = np.random.default_rng(n).normal(0.25, 1, n)
         p = {
@@ -321,11 +319,41 @@ def test_equal_pairs_are_dropped_and_counted():
     assert with_zeros["p"] == pytest.approx(signed_rank_p(np.array([1, 2, 3, 4, -5, 6.0])))
 
 
-def test_ties_use_the_normal_approximation():
-    tied = np.array([1.0, 1.0, 2.0, 2.0, 3.0, -3.0, 4.0])
-    assert (
-        signed_rank_p(tied) == stats.wilcoxon(tied, alternative="greater", method="approx").pvalue
-    )
+@pytest.mark.parametrize(
+    ("differences", "patterns"),
+    [
+        ([1, 1, 1, 1, 1], 1),
+        ([1, 1, 1, 1, -1], 6),
+        ([1, 1, 2, 2, 3, 0], 1),
+        ([-1, -1, -2, -2, -3], 32),
+        ([-1, 1, 2, 2, 3], 3),
+    ],
+)
+def test_the_test_of_ties_is_exact_by_hand(differences, patterns):
+    """In the last case the ranks 1.5 1.5 3.5 3.5 5 sum to 15, and 13.5 is reached with all signs
+    positive, or with one of the two smallest differences negative.
+    """
+    assert signed_rank_p(np.array(differences, dtype=float)) == patterns / 32
+
+
+@pytest.mark.parametrize("n", [6, 9, 12])
+def test_the_test_of_ties_is_scipys_over_all_signs(n):
+    tied = np.random.default_rng(n).integers(1, 4, n) * np.where(np.arange(n) % 3, 1.0, -1.0)
+    every = stats.PermutationMethod(n_resamples=2**n)
+    expected = stats.wilcoxon(tied, alternative="greater", method=every).pvalue
+    assert signed_rank_p(tied) == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_p_of_ties_lies_under_the_smallest():
+    for n in (5, 20, 50):
+        found = compare_runs(paired_values([0.25] * n)).iloc[0]
+        assert found["p"] == found["smallest_p"] == 0.5**n
+
+
+def test_more_than_fifty_ties_use_the_normal_approximation():
+    tied = np.tile([1.0, 2.0, -1.0], 17)
+    expected = stats.wilcoxon(tied, alternative="greater", method="approx").pvalue
+    assert signed_rank_p(tied) == expected
 
 
 def test_too_few_pairs_have_no_p():
