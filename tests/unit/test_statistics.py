@@ -165,6 +165,18 @@ def test_summary_has_means_over_registered_pairs_only(metrics):
     assert not [column for column in table if column.startswith(("tre", "hd95", "failed_"))]
 
 
+def test_the_summary_counts_the_pairs_that_a_mean_leaves_out(metrics, tmp_path):
+    """Ours has all six pairs, syn four; of a pair more, ours has no Dice but a time."""
+    table = summarise(metrics).set_index("run")
+    assert table["dice_missing"].to_dict() == {"ours": 0, "syn": 2, "broken": 6}
+    unlabelled = [("seconds", "", "", 10.0)]
+    more = collect([write_unit(tmp_path / "more", "newborns", "f__m", "ours", unlabelled)])
+    table = summarise(pd.concat([metrics, more])).set_index("run")
+    assert table.loc["ours", ["pairs", "n"]].tolist() == [7, 7]
+    assert table["dice_missing"].to_dict() == {"ours": 1, "syn": 3, "broken": 7}
+    assert table["seconds_missing"].to_dict() == {"ours": 0, "syn": 3, "broken": 7}
+
+
 @pytest.fixture(scope="module")
 def study() -> pd.DataFrame:
     """Two experiments, three runs and every metric, skewed and all different, in no order."""
@@ -197,8 +209,8 @@ COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 def test_every_column_of_the_summary_is_what_its_heading_says(study):
     table = summarise(study).set_index(["experiment", "run"])
     shown = [name for name in METRICS if name not in ("failed", "suspect", "nmi_before")]
-    statistics = ("mean", "sd", "median")
-    expected = [f"{m}_{s}" for m in shown for s in statistics[: 3 if m in COSTS else 2]]
+    statistics = ("mean", "sd", "missing", "median")
+    expected = [f"{m}_{s}" for m in shown for s in statistics[: 4 if m in COSTS else 3]]
     assert list(table.columns) == ["pairs", "n", "suspect", "failed", "missing", *expected]
     assert len(table) == 6
     for (experiment, run), row in table.iterrows():
@@ -208,6 +220,7 @@ def test_every_column_of_the_summary_is_what_its_heading_says(study):
             if metric in COSTS:
                 assert row[f"{metric}_median"] == pytest.approx(np.median(values))
             assert row[f"{metric}_mean"] == pytest.approx(values.mean())
+            assert row[f"{metric}_missing"] == 0
             assert row[f"{metric}_sd"] == pytest.approx(values.std(ddof=1))
 
 

@@ -48,8 +48,9 @@ def main_results(
         reported: from :func:`diffeode.statistics.reported.read_reported`.
 
     Returns:
-        Columns ``experiment method pairs``, means and SD, ``seconds_mean seconds_median``, and,
-        where there is something reported, ``reported Dice`` and ``reported |J| ≤ 0 (%)``.
+        Columns ``experiment method pairs``, means, SD and numbers of missing pairs, ``seconds_mean
+        seconds_median``, and, where there is something reported, ``reported Dice`` and ``reported
+        |J| ≤ 0 (%)``.
     """
     table = beside(summary, reported, "dice", f"{REPORTED} Dice")
     table = beside(table, reported, "folds_central_grid_percent", f"{REPORTED} |J| ≤ 0 (% of grid)")
@@ -58,8 +59,9 @@ def main_results(
     measured = [
         name
         for metric in shown
-        for name in (f"{metric}_mean", f"{metric}_sd")
-        if name in table and table[name].notna().any()
+        if f"{metric}_mean" in table and table[f"{metric}_mean"].notna().any()
+        for name in _columns_of(metric)
+        if table[name].notna().any()
     ]
     found = pd.DataFrame(
         {
@@ -172,8 +174,9 @@ def models(
     measured = [
         name
         for metric in ("dice", "dice_subset", "folds_central_grid_percent")
-        for name in (f"{metric}_mean", f"{metric}_sd")
-        if name in table and (metric != "dice_subset" or table[name].notna().any())
+        if f"{metric}_mean" in table
+        and (metric != "dice_subset" or table[f"{metric}_mean"].notna().any())
+        for name in _columns_of(metric)
     ]
     found = pd.DataFrame(
         {
@@ -287,6 +290,10 @@ def largest(bound: pd.DataFrame, titles: Mapping[str, str], ours: str | None) ->
             ],
         }
     ).reset_index(drop=True)
+
+
+def _columns_of(metric: str) -> tuple[str, str, str]:
+    return f"{metric}_mean", f"{metric}_sd", f"{metric}_missing"
 
 
 def _of(n: float, pairs: float) -> str:
