@@ -337,6 +337,25 @@ def test_structures_are_rows_and_methods_are_columns(metrics):
     assert table["SyN & co"].iloc[1] == f"{found['e2', 'syn']:.3f}"
 
 
+def test_labels_of_one_name_are_told_apart_by_their_ids():
+    """The two sides of a structure may have one name, and one of them may be in no scan."""
+    sides = {"17": ("Hippocampus", 0.7), "53": ("Hippocampus", 0.5), "16": ("Brain-Stem", 0.9)}
+    sides |= {"18": ("Amygdala", 0.6), "54": ("Amygdala", np.nan)}
+    rows = [
+        ("e1", "p0", "ours", "f", "m", "dice", label, name, value)
+        for label, (name, value) in sides.items()
+    ]
+    metrics = pd.DataFrame(rows, columns=list(TIDY))
+    parts = dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS
+    assert tables.structures(*parts).drop(columns="experiment").to_numpy().tolist() == [
+        ["Hippocampus (17)", "0.700"],
+        ["Hippocampus (53)", "0.500"],
+        ["Brain-Stem", "0.900"],
+        ["Amygdala (18)", "0.600"],
+        ["Amygdala (54) (no scan has it)", MISSING],
+    ]
+
+
 def test_structures_are_shown_for_the_runs_that_are_chosen(metrics):
     """The first of them failed everywhere, and the others have the order of the choice."""
     parts = dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS

@@ -40,10 +40,13 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def absent_labels(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the labels that no scan of an experiment has: columns ``experiment label_name``."""
+    """Return the labels that no scan of an experiment has: columns ``experiment label
+    label_name``.
+    """
     rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "")]
-    found = rows.groupby(["experiment", "label_name"], sort=False)["value"].count()
-    return found[found == 0].reset_index()[["experiment", "label_name"]]
+    keys = ["experiment", "label", "label_name"]
+    found = rows.groupby(keys, sort=False)["value"].count()
+    return found[found == 0].reset_index()[keys]
 
 
 def dice_by_label(metrics: pd.DataFrame) -> pd.DataFrame:
