@@ -72,6 +72,34 @@ def write_results(folder: Path) -> Results:
     return Results("A study", folder, "snakemake study", {"ants": "ANTs", "ours": "Not this one"})
 
 
+@pytest.mark.parametrize(
+    ("reverse", "outcome", "why"),
+    [
+        (
+            0.6,
+            "is not shown",
+            "Method swept-1 is not shown to be more accurate than Method ours on First & best "
+            "(adults) (p = 0.5, n = 6).",
+        ),
+        (0.01, "does not hold", "Method ours is more accurate on First & best (adults) (p = 0.01"),
+    ],
+)
+@pytest.mark.parametrize("than", [["ours"], ["ours", "failed"]])
+def test_too_few_pairs_in_one_experiment_hide_no_test_of_another(
+    results, than, reverse, outcome, why
+):
+    """The largest p of the run against ours is unknown; that against the failed one is small."""
+    tables = results.folder / "tables"
+    with (tables / "wilcoxon_largest_p.tsv").open("a") as file:
+        file.write("swept-1\tours\t\t2\t4\nswept-1\tfailed\t0.01\t2\t9\n")
+    with (tables / "wilcoxon.tsv").open("a") as file:
+        file.write(f"one\tours\tswept-1\t{reverse}\t6\n")
+    claim = {"text": "A claim.", "greater": {"run": "swept-1", "than": than}}
+    verdict = judge(claim, results)
+    assert verdict.outcome == outcome
+    assert why in verdict.why
+
+
 @pytest.fixture
 def results(tmp_path):
     return write_results(tmp_path / "results" / "studies" / "mine")

@@ -165,6 +165,18 @@ def test_summary_has_means_over_registered_pairs_only(metrics):
     assert not [column for column in table if column.startswith(("tre", "hd95", "failed_"))]
 
 
+def test_the_summary_counts_the_pairs_that_a_mean_leaves_out(metrics, tmp_path):
+    """Ours has all six pairs, syn four; of a pair more, ours has no Dice but a time."""
+    table = summarise(metrics).set_index("run")
+    assert table["dice_missing"].to_dict() == {"ours": 0, "syn": 2, "broken": 6}
+    unlabelled = [("seconds", "", "", 10.0)]
+    more = collect([write_unit(tmp_path / "more", "newborns", "f__m", "ours", unlabelled)])
+    table = summarise(pd.concat([metrics, more])).set_index("run")
+    assert table.loc["ours", ["pairs", "n"]].tolist() == [7, 7]
+    assert table["dice_missing"].to_dict() == {"ours": 1, "syn": 3, "broken": 7}
+    assert table["seconds_missing"].to_dict() == {"ours": 0, "syn": 3, "broken": 7}
+
+
 @pytest.fixture(scope="module")
 def study() -> pd.DataFrame:
     """Two experiments, three runs and every metric, skewed and all different, in no order."""
@@ -197,8 +209,8 @@ COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 def test_every_column_of_the_summary_is_what_its_heading_says(study):
     table = summarise(study).set_index(["experiment", "run"])
     shown = [name for name in METRICS if name not in ("failed", "suspect", "nmi_before")]
-    statistics = ("mean", "sd", "median")
-    expected = [f"{m}_{s}" for m in shown for s in statistics[: 3 if m in COSTS else 2]]
+    statistics = ("mean", "sd", "missing", "median")
+    expected = [f"{m}_{s}" for m in shown for s in statistics[: 4 if m in COSTS else 3]]
     assert list(table.columns) == ["pairs", "n", "suspect", "failed", "missing", *expected]
     assert len(table) == 6
     for (experiment, run), row in table.iterrows():
@@ -208,6 +220,7 @@ def test_every_column_of_the_summary_is_what_its_heading_says(study):
             if metric in COSTS:
                 assert row[f"{metric}_median"] == pytest.approx(np.median(values))
             assert row[f"{metric}_mean"] == pytest.approx(values.mean())
+            assert row[f"{metric}_missing"] == 0
             assert row[f"{metric}_sd"] == pytest.approx(values.std(ddof=1))
 
 
@@ -297,9 +310,7 @@ def test_runs_are_compared_pair_by_pair_whatever_the_order_of_the_rows(study):
 
 
 def test_the_exact_null_is_kept_up_to_fifty_differences():
-    """With more differences, and where two sizes are equal, the normal approximation is used; its p
-    differs in the third digit.
-    """
+    """With more differences the normal approximation is used; its p differs in the third digit."""
     for n, method in ((50, "exact"), (51, "approx")):
         differences = np.random.default_rng(n).normal(0.25, 1, n)
         p = {
@@ -321,11 +332,41 @@ def test_equal_pairs_are_dropped_and_counted():
     assert with_zeros["p"] == pytest.approx(signed_rank_p(np.array([1, 2, 3, 4, -5, 6.0])))
 
 
-def test_ties_use_the_normal_approximation():
-    tied = np.array([1.0, 1.0, 2.0, 2.0, 3.0, -3.0, 4.0])
-    assert (
-        signed_rank_p(tied) == stats.wilcoxon(tied, alternative="greater", method="approx").pvalue
-    )
+@pytest.mark.parametrize(
+    ("differences", "patterns"),
+    [
+        ([1, 1, 1, 1, 1], 1),
+        ([1, 1, 1, 1, -1], 6),
+        ([1, 1, 2, 2, 3, 0], 1),
+        ([-1, -1, -2, -2, -3], 32),
+        ([-1, 1, 2, 2, 3], 3),
+    ],
+)
+def test_the_test_of_ties_is_exact_by_hand(differences, patterns):
+    """In the last case the ranks 1.5 1.5 3.5 3.5 5 sum to 15, and 13.5 is reached with all signs
+    positive, or with one of the two smallest differences negative.
+    """
+    assert signed_rank_p(np.array(differences, dtype=float)) == patterns / 32
+
+
+@pytest.mark.parametrize("n", [6, 9, 12])
+def test_the_test_of_ties_is_scipys_over_all_signs(n):
+    tied = np.random.default_rng(n).integers(1, 4, n) * np.where(np.arange(n) % 3, 1.0, -1.0)
+    every = stats.PermutationMethod(n_resamples=2**n)
+    expected = stats.wilcoxon(tied, alternative="greater", method=every).pvalue
+    assert signed_rank_p(tied) == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_p_of_ties_lies_under_the_smallest():
+    for n in (5, 20, 50):
+        found = compare_runs(paired_values([0.25] * n)).iloc[0]
+        assert found["p"] == found["smallest_p"] == 0.5**n
+
+
+def test_more_than_fifty_ties_use_the_normal_approximation():
+    tied = np.tile([1.0, 2.0, -1.0], 17)
+    expected = stats.wilcoxon(tied, alternative="greater", method="approx").pvalue
+    assert signed_rank_p(tied) == expected
 
 
 def test_too_few_pairs_have_no_p():

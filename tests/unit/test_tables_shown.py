@@ -136,6 +136,47 @@ def test_without_labels_and_landmarks_the_main_results_have_what_else_was_measur
     assert first["NMI"].item().startswith(f"{ours['nmi_mean'].item():.4f} ± ")
 
 
+def test_a_best_mean_over_fewer_pairs_than_another_is_not_bold(tmp_path):
+    """In the first experiment, run b may be best only because it failed on hard pairs. In the
+    second, the best lacks no more pairs than others have, and in the third none has any other.
+    """
+    frame = pd.DataFrame(
+        [
+            *(("x", "a", 0.7, 0), ("x", "b", 0.9, 2), ("x", "c", 0.6, 0)),
+            *(("y", "a", 0.8, 1), ("y", "b", 0.7, 2), ("y", "c", np.nan, 9)),
+            *(("z", "a", 0.8, 3), ("z", "b", 0.7, 3), ("z", "c", np.nan, 0)),
+        ],
+        columns=["experiment", "run", "dice_mean", "dice_missing"],
+    )
+    markdown = write_table(frame, tmp_path / "t", "Dice", ["dice"])[1].read_text()
+    assert re.findall(r"\| (\w) \| (\w) \| \*\*(.*?)\*\*", markdown) == [
+        *(("y", "a", "0.800 (1 missing)"), ("z", "a", "0.800 (3 missing)"))
+    ]
+    assert as_shown(frame)["Dice"].tolist() == [
+        *("0.700", "0.900 (2 missing)", "0.600"),
+        *("0.800 (1 missing)", "0.700 (2 missing)", MISSING),
+        *("0.800 (3 missing)", "0.700 (3 missing)", MISSING),
+    ]
+
+
+def test_registered_pairs_without_labels_are_said_beside_the_means_they_do_not_enter(metrics):
+    """A scan of pair p0 has no labels, so its registrations have no Dice."""
+    without = metrics[~((metrics["pair"] == "p0") & metrics["metric"].isin(["dice", "hd95_mm"]))]
+    for table in (
+        tables.main_results(summarise(without), TITLES, EXPERIMENTS, REPORTED),
+        tables.models(summarise(without), sizes_of(TITLES), TITLES, EXPERIMENTS, REPORTED),
+    ):
+        ours = as_shown(table).iloc[0]
+        assert ours["pairs"] == "6"
+        assert ours["Dice"].endswith(" (1 missing)")
+        assert "missing" not in ours["|J| ≤ 0, central (% of grid)"]
+
+
+def sizes_of(runs) -> pd.DataFrame:
+    sizes = {"velocity": "network", "steps": 1, "parameters": 3e6, "parameters_per_voxel": 0.8}
+    return pd.DataFrame([{"experiment": "e1", "run": run, **sizes} for run in runs])
+
+
 def test_where_all_are_equal_none_is_the_best(tmp_path):
     frame = pd.DataFrame(
         {"experiment": ["a", "a", "b", "b", "c"], "tre_mm_mean": [1.0, 1.0, 1.0, 2.0, 3.0]}
@@ -183,8 +224,7 @@ def test_all_forms_say_the_same_and_mark_the_same(metrics, tmp_path):
 def all_shown(metrics, swept):
     """Every kind of table that a study writes, by the name of its file."""
     tests, summary = compare_runs(mean_dice(metrics)), summarise(with_subset(metrics, 0.1))
-    sizes = {"velocity": "network", "steps": 1, "parameters": 3e6, "parameters_per_voxel": 0.8}
-    sizes = pd.DataFrame([{"experiment": "e1", "run": run, **sizes} for run in TITLES])
+    sizes = sizes_of(TITLES)
     table = sweep_table(with_subset(swept, 0.1), POINTS)
     reported = reported_table({"settings": "steps=2;iterations=200", "value": 0.795})
     of_models = reported_table({"settings": "steps=1", "value": 0.8})
@@ -295,6 +335,25 @@ def test_structures_are_rows_and_methods_are_columns(metrics):
     assert set(table["SyN & co"].iloc[2:]) == {MISSING}
     found = dice_by_label(metrics).set_index(["experiment", "run"])["dice_mean"]
     assert table["SyN & co"].iloc[1] == f"{found['e2', 'syn']:.3f}"
+
+
+def test_labels_of_one_name_are_told_apart_by_their_ids():
+    """The two sides of a structure may have one name, and one of them may be in no scan."""
+    sides = {"17": ("Hippocampus", 0.7), "53": ("Hippocampus", 0.5), "16": ("Brain-Stem", 0.9)}
+    sides |= {"18": ("Amygdala", 0.6), "54": ("Amygdala", np.nan)}
+    rows = [
+        ("e1", "p0", "ours", "f", "m", "dice", label, name, value)
+        for label, (name, value) in sides.items()
+    ]
+    metrics = pd.DataFrame(rows, columns=list(TIDY))
+    parts = dice_by_label(metrics), absent_labels(metrics), TITLES, EXPERIMENTS
+    assert tables.structures(*parts).drop(columns="experiment").to_numpy().tolist() == [
+        ["Hippocampus (17)", "0.700"],
+        ["Hippocampus (53)", "0.500"],
+        ["Brain-Stem", "0.900"],
+        ["Amygdala (18)", "0.600"],
+        ["Amygdala (54) (no scan has it)", MISSING],
+    ]
 
 
 def test_structures_are_shown_for_the_runs_that_are_chosen(metrics):
@@ -416,7 +475,10 @@ def test_the_shown_sweep_has_settings_pairs_and_what_is_reported(swept):
         [*of, "1", "200", "3", "0.701 ± 0.002", "0 ± 0", "10.0", MISSING, MISSING],
         [*of, "1", "300", "3", "0.711 ± 0.002", "0.1 ± 0.173", "11.0", MISSING, "0.38"],
         [*of, "2", "200", "3", "0.721 ± 0.002", "0.2 ± 0.346", "12.0", "0.795", MISSING],
-        [*of, "2", "300", "2 of 3", "0.730 ± 0.000", "0 ± 0", "13.0", MISSING, "0.38"],
+        [
+            *(*of, "2", "300", "2 of 3", "0.730 ± 0.000 (1 missing)", "0 ± 0 (1 missing)"),
+            *("13.0", MISSING, "0.38"),
+        ],
     ]
     assert list(as_shown(tables.sweep(table, EXPERIMENTS, REPORTED))) == measured
 

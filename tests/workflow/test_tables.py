@@ -227,7 +227,8 @@ def test_settings_that_are_swept_are_tabulated_and_drawn(
     assert rows[1:] == markdown("sweeps")[1:]
     assert said == (
         WHO + "Mean and standard deviation over pairs for each value of a setting; time is a "
-        "median. The best mean of an experiment is bold."
+        "median. The best mean of an experiment is bold, unless it is over fewer pairs than "
+        "another one. Missing pairs of a mean are counted beside it."
     )
     assert Path("results/studies/rich/tables/sweeps.md").read_text().startswith(said)
     table = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]

@@ -55,7 +55,7 @@ rule summarise:
     params:
         look=LOOK,
         summary=table_caption(
-            "Mean and standard deviation over pairs; time is also a median. The best mean of an experiment is bold. Columns called reported hold what others measured on other scans."
+            "Mean and standard deviation over pairs; time is also a median. The best mean of an experiment is bold, unless it is over fewer pairs than another one. Missing pairs of a mean are counted beside it. Columns called reported hold what others measured on other scans."
             + ABOUT_SUBSET
         ),
         by_label=table_caption(f"Mean Dice of each structure over pairs.{ABOUT_CHOSEN}"),
@@ -128,7 +128,7 @@ rule sweeps:
         points=SWEPT,
         experiments=LOOK["experiments"],
         caption=table_caption(
-            "Mean and standard deviation over pairs for each value of a setting; time is a median. The best mean of an experiment is bold."
+            "Mean and standard deviation over pairs for each value of a setting; time is a median. The best mean of an experiment is bold, unless it is over fewer pairs than another one. Missing pairs of a mean are counted beside it."
         ),
         code=code("sweeps"),
     message:
@@ -183,7 +183,7 @@ rule models:
         look=LOOK,
         runs=runs_compared,
         caption=table_caption(
-            "Representations of the velocity: mean and standard deviation over pairs, and the number of trainable parameters on the first pair of the experiment. A free velocity in space has three parameters at each point of its grid and each of its knots. The best mean of an experiment is bold."
+            "Representations of the velocity: mean and standard deviation over pairs, and the number of trainable parameters on the first pair of the experiment. A free velocity in space has three parameters at each point of its grid and each of its knots. The best mean of an experiment is bold, unless it is over fewer pairs than another one. Missing pairs of a mean are counted beside it."
         ),
         code=models_code,
     message:

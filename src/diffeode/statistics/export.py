@@ -2,8 +2,9 @@
 
 Rounding follows :data:`diffeode.evaluation.catalogue.METRICS`: a metric is shown with its own
 number of decimals, everything else with three significant digits. ``x_mean`` and ``x_sd`` become
-one column ``mean ± SD``, and a missing value is shown as a dash. The best value of an experiment is
-bold in all three forms. In HTML, rows of one experiment stand under a row with its title.
+one column ``mean ± SD``, which says where ``x_missing`` pairs have no value, and a missing value is
+shown as a dash. The best value of an experiment is bold in all three forms, unless it is a mean
+over fewer pairs than another one. In HTML, rows of one experiment stand under a row with its title.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from diffeode.files.io import write_text
 
 MISSING = "\N{EN DASH}"
 _SIGNIFICANT_DIGITS = 6
-_STATISTICS = ("mean", "sd", "median")
+_STATISTICS = ("mean", "sd", "median", "missing")
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -107,7 +108,8 @@ def write_page(frame: pd.DataFrame, path: Path, caption: str, bold: Sequence[str
 
 
 def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return ``frame`` as rounded text under its headings, with each mean joined with its SD.
+    """Return ``frame`` as rounded text under its headings, with each mean joined with its SD and
+    with the number of pairs that it lacks.
 
     >>> as_shown(pd.DataFrame({"run": ["node"], "dice_mean": [0.7514], "dice_sd": [0.0231]}))
         run           Dice
@@ -116,13 +118,18 @@ def as_shown(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for column in frame.columns:
         metric, statistic = _split(column)
-        if statistic == "sd" and f"{metric}_mean" in frame:
+        if statistic in ("sd", "missing") and f"{metric}_mean" in frame:
             continue
         text = [format_number(value, metric) for value in frame[column]]
         if statistic == "mean" and f"{metric}_sd" in frame:
             text = [
                 _join(mean, format_number(sd, metric))
                 for mean, sd in zip(text, frame[f"{metric}_sd"], strict=True)
+            ]
+        if statistic == "mean" and f"{metric}_missing" in frame:
+            text = [
+                _and_missing(mean, missing)
+                for mean, missing in zip(text, frame[f"{metric}_missing"], strict=True)
             ]
         is_plain = statistic != "median" and f"{metric}_median" not in frame
         columns[_heading(metric, "" if is_plain else statistic)] = text
@@ -180,6 +187,10 @@ def _join(mean: str, sd: str) -> str:
     return mean if MISSING in (mean, sd) else f"{mean} ± {sd}"
 
 
+def _and_missing(mean: str, missing: float) -> str:
+    return f"{mean} ({missing:.0f} missing)" if missing > 0 and mean != MISSING else mean
+
+
 def _finished(
     frame: pd.DataFrame, bold: Sequence[str], written: Callable[[str], str], pattern: str
 ) -> pd.DataFrame:
@@ -198,20 +209,27 @@ def _finished(
 
 def _best_rows(frame: pd.DataFrame, metric: str) -> set[int]:
     """Return the positions of the best mean of each experiment; none where all rows have
-    the same.
+    the same, or where the best mean is over fewer pairs than another one.
     """
-    values = frame[f"{metric}_mean"].reset_index(drop=True)
-    groups = (
-        frame["experiment"].reset_index(drop=True)
-        if "experiment" in frame
-        else pd.Series(0, values.index)
-    )
+    frame = frame.reset_index(drop=True)
+    values = frame[f"{metric}_mean"]
+    groups = frame["experiment"] if "experiment" in frame else pd.Series(0, values.index)
     extreme = "max" if METRICS[metric].better == "larger" else "min"
     best = values == values.groupby(groups).transform(extreme)
     distinguishes = ~best.groupby(groups).transform("all") | (
         groups.map(groups.value_counts()) == 1
     )
-    return set(np.flatnonzero(best & distinguishes))
+    # Which pairs a mean leaves out may be all that makes it the best.
+    is_doubtful = (best & _lacks_pairs(frame, metric, groups)).groupby(groups).transform("any")
+    return set(np.flatnonzero(best & distinguishes & ~is_doubtful))
+
+
+def _lacks_pairs(frame: pd.DataFrame, metric: str, groups: pd.Series) -> pd.Series:
+    """Return which means are over fewer pairs than another mean of their group, bool."""
+    if f"{metric}_missing" not in frame:
+        return pd.Series(False, frame.index)
+    missing = frame[f"{metric}_missing"].where(frame[f"{metric}_mean"].notna())
+    return missing > missing.groupby(groups).transform("min")
 
 
 def _emphasise(shown: pd.DataFrame, best: Mapping[str, set[int]], pattern: str) -> pd.DataFrame:

@@ -415,7 +415,8 @@ def judge(claim: Mapping[str, Any], results: Results) -> Verdict:
     - ``greater: {run: R, than: [S, ...]}``: the Dice of ``R``, or of each of several, is greater
       than that of each ``S`` (of a list, those that ran) in every experiment: the largest p of the
       right-sided Wilcoxon tests lies under :data:`SIGNIFICANT`. It does not hold where the reverse
-      test of an ``S`` is significant in an experiment, and is not shown where neither is so;
+      test of an ``S`` is significant in an experiment, and is not shown where neither is so, be it
+      in one experiment while another one has too few pairs for a test;
     - ``not_greater: {run: R, than: [S, ...]}``: in no experiment is the right-sided test of ``R``,
       or of one of several, against an ``S`` significant. This says that nothing shows ``R`` to be
       more accurate, and not that both are alike;
@@ -487,13 +488,15 @@ def _one_greater(run: str, than: _Others, results: Results) -> tuple[str, str]:
         f"one of them: {'; '.join(said)}."
     )
     beaten_by = _better_somewhere(run, list(rows["other"]), results)
-    why += "".join(f" {sentence}" for sentence in (*fewer, *beaten_by))
+    # Their largest p is not known, because an experiment has too few pairs.
+    not_shown = _not_shown_somewhere(run, list(rows.loc[~tested, "other"]), results)
+    why += "".join(f" {sentence}" for sentence in (*fewer, *beaten_by, *not_shown))
     why += f" {_not_compared(run, absent, results)}" if absent else ""
-    if not tested.any():
+    if not tested.any() and not beaten_by and not not_shown:
         return "not tested", why
     if beaten_by:
         return "does not hold", why
-    if (p[tested] >= SIGNIFICANT).any():
+    if not_shown or (p[tested] >= SIGNIFICANT).any():
         return "is not shown", why
     return ("holds" if (tested & in_all).all() and not absent else "holds in part"), why
 
@@ -548,6 +551,21 @@ def _better_somewhere(run: str, others: Sequence[str], results: Results) -> list
         f"{_title(row['run'], results)} is more accurate on {_title(row['experiment'], results)} "
         f"(p = {float(row['p']):.2g}, n = {row['n']})."
         for row in rows[p < SIGNIFICANT].to_dict("records")
+    ]
+
+
+def _not_shown_somewhere(run: str, others: Sequence[str], results: Results) -> list[str]:
+    """Return a sentence for each experiment in which a test of ``run`` against one of ``others`` is
+    not significant.
+    """
+    table = results.table("wilcoxon")
+    rows = table[(table["run"] == run) & table["other"].isin(others)]
+    p = pd.to_numeric(rows["p"], errors="coerce")
+    return [
+        f"{_title(run, results)} is not shown to be more accurate than "
+        f"{_title(row['other'], results)} on {_title(row['experiment'], results)} "
+        f"(p = {float(row['p']):.2g}, n = {row['n']})."
+        for row in rows[p >= SIGNIFICANT].to_dict("records")
     ]
 
 

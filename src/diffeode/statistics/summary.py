@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from diffeode.evaluation.catalogue import METRICS
-from diffeode.statistics.tidy import counts, whole_image
+from diffeode.statistics.tidy import counts, missing_pairs, whole_image
 
 _COSTS = ("seconds", "cpu_seconds", "peak_memory_mb")
 _NOT_SUMMARISED = ("failed", "suspect", "nmi_before")
@@ -14,9 +14,10 @@ _NOT_SUMMARISED = ("failed", "suspect", "nmi_before")
 def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each experiment and run: counts, and each metric over pairs.
 
-    Metrics have the columns ``<metric>_mean`` and ``<metric>_sd``. The SD is that of a sample (n -
-    1), and NaN for one pair. Costs have the column ``<metric>_median``, too, because one busy
-    minute of the machine moves a mean. A metric that no pair has (landmarks, labels) has no column.
+    Metrics have the columns ``<metric>_mean``, ``<metric>_sd`` and ``<metric>_missing``, the number
+    of pairs without a value, which the mean leaves out. The SD is that of a sample (n - 1), and NaN
+    for one pair. Costs have the column ``<metric>_median``, too, because one busy minute of the
+    machine moves a mean. A metric that no pair has (landmarks, labels) has no column.
 
     Args:
         metrics: the tidy table (:func:`diffeode.statistics.tidy.collect`).
@@ -32,16 +33,20 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
             continue
         grouped = values.groupby(["experiment", "run"])["value"]
         table[f"{name}_mean"], table[f"{name}_sd"] = grouped.mean(), grouped.std()
+        table[f"{name}_missing"] = missing_pairs(table["pairs"], values)
         if name in _COSTS:
             table[f"{name}_median"] = grouped.median()
     return table.reset_index()
 
 
 def absent_labels(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the labels that no scan of an experiment has: columns ``experiment label_name``."""
+    """Return the labels that no scan of an experiment has: columns ``experiment label
+    label_name``.
+    """
     rows = metrics[(metrics["metric"] == "dice") & (metrics["label"] != "")]
-    found = rows.groupby(["experiment", "label_name"], sort=False)["value"].count()
-    return found[found == 0].reset_index()[["experiment", "label_name"]]
+    keys = ["experiment", "label", "label_name"]
+    found = rows.groupby(keys, sort=False)["value"].count()
+    return found[found == 0].reset_index()[keys]
 
 
 def dice_by_label(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from diffeode.evaluation.catalogue import METRICS
 from diffeode.names import nearest
 from diffeode.statistics.export import MISSING, format_number
 from diffeode.statistics.reported import SOURCES, as_settings, comparable, shown_number
-from diffeode.statistics.tidy import counts, whole_image
+from diffeode.statistics.tidy import counts, missing_pairs, whole_image
 
 POINTS = ("series", "run", "parameter", "value")
 """Columns of the table that describes sweeps."""
@@ -69,9 +69,10 @@ def sweep_table(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Return Dice, folds and time of every run of ``points`` in every experiment of ``metrics``.
 
     Returns:
-        Columns ``experiment series run``, one for each parameter, ``pairs n``, ``dice_mean
-        dice_sd``, the same of ``dice_subset`` where the label table has a subset, and of folds, and
-        ``seconds_median``; runs without any value have NaN.
+        Columns ``experiment series run``, one for each parameter, ``pairs n``, ``dice_mean dice_sd
+        dice_missing`` (the number of pairs without a value), the same of ``dice_subset`` where the
+        label table has a subset, and of folds, and ``seconds_median``; runs without any value have
+        NaN.
     """
     settings = settings_of(points)
     numbers = counts(metrics)[["pairs", "n"]]
@@ -82,6 +83,8 @@ def sweep_table(metrics: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
         grouped = values.groupby(["experiment", "run"])["value"]
         for statistic in statistics:
             numbers[f"{metric}_{_SUFFIX[statistic]}"] = grouped.agg(statistic)
+        if "mean" in statistics:
+            numbers[f"{metric}_missing"] = missing_pairs(numbers["pairs"], values)
     experiments = metrics["experiment"].drop_duplicates()
     rows = settings.merge(experiments, how="cross")
     table = rows.merge(numbers.reset_index(), on=["experiment", "run"], how="left")

@@ -48,8 +48,9 @@ def main_results(
         reported: from :func:`diffeode.statistics.reported.read_reported`.
 
     Returns:
-        Columns ``experiment method pairs``, means and SD, ``seconds_mean seconds_median``, and,
-        where there is something reported, ``reported Dice`` and ``reported |J| ≤ 0 (%)``.
+        Columns ``experiment method pairs``, means, SD and numbers of missing pairs, ``seconds_mean
+        seconds_median``, and, where there is something reported, ``reported Dice`` and ``reported
+        |J| ≤ 0 (%)``.
     """
     table = beside(summary, reported, "dice", f"{REPORTED} Dice")
     table = beside(table, reported, "folds_central_grid_percent", f"{REPORTED} |J| ≤ 0 (% of grid)")
@@ -58,8 +59,9 @@ def main_results(
     measured = [
         name
         for metric in shown
-        for name in (f"{metric}_mean", f"{metric}_sd")
-        if name in table and table[name].notna().any()
+        if f"{metric}_mean" in table and table[f"{metric}_mean"].notna().any()
+        for name in _columns_of(metric)
+        if table[name].notna().any()
     ]
     found = pd.DataFrame(
         {
@@ -172,8 +174,9 @@ def models(
     measured = [
         name
         for metric in ("dice", "dice_subset", "folds_central_grid_percent")
-        for name in (f"{metric}_mean", f"{metric}_sd")
-        if name in table and (metric != "dice_subset" or table[name].notna().any())
+        if f"{metric}_mean" in table
+        and (metric != "dice_subset" or table[f"{metric}_mean"].notna().any())
+        for name in _columns_of(metric)
     ]
     found = pd.DataFrame(
         {
@@ -203,6 +206,8 @@ def structures(
 ) -> pd.DataFrame:
     """Return the mean Dice of every structure, with a column for each method.
 
+    Labels of one name get their ids added to it.
+
     Args:
         by_label: from :func:`diffeode.statistics.summary.dice_by_label`.
         absent: from :func:`diffeode.statistics.summary.absent_labels`; such a label has a row that
@@ -210,13 +215,14 @@ def structures(
         titles, experiments: run and experiment to shown title.
         runs: the runs that have a column, in their order; all where it is empty.
     """
+    by_label, absent = _told_apart(by_label, absent)
     by_label = by_label[by_label["run"].isin(runs)] if runs else by_label
     rows = by_label.assign(
         experiment=by_label["experiment"].map(lambda name: experiments.get(name, name)),
         method=by_label["run"].map(lambda name: titles.get(name, name)),
         dice=[format_number(mean, "dice") for mean in by_label["dice_mean"].astype(float)],
     )
-    keys = ["experiment", "label_name"]
+    keys = ["experiment", "structure"]
     if rows.empty:
         return pd.DataFrame(columns=["experiment", "structure"])
     wide = rows.pivot_table(
@@ -226,11 +232,11 @@ def structures(
     methods = [found[run] for run in runs or found if run in found]
     order = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
     wide = wide.reindex(index=order, columns=methods).fillna(MISSING)
-    shown = wide.reset_index().rename(columns={"label_name": "structure"})
+    shown = wide.reset_index()
     lacking = pd.DataFrame(
         {
             "experiment": absent["experiment"].map(lambda name: experiments.get(name, name)),
-            "structure": absent["label_name"] + " (no scan has it)",
+            "structure": absent["structure"] + " (no scan has it)",
         }
     )
     return pd.concat([shown, lacking]).fillna(MISSING).reset_index(drop=True)
@@ -287,6 +293,24 @@ def largest(bound: pd.DataFrame, titles: Mapping[str, str], ours: str | None) ->
             ],
         }
     ).reset_index(drop=True)
+
+
+def _told_apart(by_label: pd.DataFrame, absent: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return both tables with the column ``structure``: the label's name, with its id where labels
+    of one experiment share a name.
+    """
+    labels = pd.concat([by_label, absent], ignore_index=True)
+    alike = labels.groupby(["experiment", "label_name"])["label"].transform("nunique") > 1
+    names = labels["label_name"].mask(alike, labels["label_name"] + " (" + labels["label"] + ")")
+    found = len(by_label)
+    return (
+        by_label.assign(structure=names.to_numpy()[:found]),
+        absent.assign(structure=names.to_numpy()[found:]),
+    )
+
+
+def _columns_of(metric: str) -> tuple[str, str, str]:
+    return f"{metric}_mean", f"{metric}_sd", f"{metric}_missing"
 
 
 def _of(n: float, pairs: float) -> str:

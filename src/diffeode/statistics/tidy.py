@@ -99,6 +99,17 @@ def counts(metrics: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def missing_pairs(pairs: pd.Series, values: pd.DataFrame) -> pd.Series:
+    """Return how many of ``pairs`` have no value, by experiment and run.
+
+    Args:
+        pairs: number of pairs of the experiment, by experiment and run (:func:`counts`).
+        values: from :func:`whole_image`.
+    """
+    found = values.groupby(["experiment", "run"]).size()
+    return pairs - found.reindex(pairs.index, fill_value=0)
+
+
 def _read_unit(path: Path) -> pd.DataFrame:
     rows = _read(path, ROW)
     experiment, pair, run = path.parts[-3], path.parts[-2], path.stem

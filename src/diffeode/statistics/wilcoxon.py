@@ -3,8 +3,8 @@ IV-D.
 
 The test is Wilcoxon's (Biometrics Bulletin 1(6), 1945). Only pairs that both runs registered enter.
 Pairs without a difference are dropped before ranking, as Wilcoxon did, and counted in ``zeros``.
-The null distribution is exact where at most 50 differences remain and no two have the same size;
-otherwise it is normal, with a correction for ties.
+The null distribution is exact where at most 50 differences remain, also where some have the same
+size and share the mean of their ranks; otherwise it is normal, with a correction for ties.
 """
 
 from __future__ import annotations
@@ -96,9 +96,26 @@ def signed_rank_p(differences: np.ndarray) -> float:
     moved = differences[differences != 0]
     if moved.size < MINIMUM_PAIRS:
         return float("nan")
-    tied = np.unique(np.abs(moved)).size < moved.size
-    method = "approx" if tied or moved.size > _EXACT_UP_TO else "exact"
+    is_small = moved.size <= _EXACT_UP_TO
+    if is_small and np.unique(np.abs(moved)).size < moved.size:
+        return _exact_p_of_ties(moved)
+    method = "exact" if is_small else "approx"
     return float(stats.wilcoxon(moved, alternative="greater", method=method).pvalue)
+
+
+def _exact_p_of_ties(moved: np.ndarray) -> float:
+    """Return the share of all assignments of signs under which the sum of positive ranks is at
+    least that of ``moved (n,)``, which has ties and no zero.
+
+    scipy has no exact test of ties but by trying out all ``2**n`` assignments. Its normal
+    approximation falls below the least p that so few differences can give.
+    """
+    doubled = np.rint(2 * stats.rankdata(np.abs(moved))).astype(int)  # ranks of ties may be halves
+    shares = np.zeros(doubled.sum() + 1)
+    shares[0] = 1.0
+    for rank in doubled:
+        shares = (shares + np.concatenate([np.zeros(rank), shares[:-rank]])) / 2
+    return float(shares[doubled[moved > 0].sum() :].sum())
 
 
 def _compare(run: pd.Series, other: pd.Series) -> dict[str, float]:
