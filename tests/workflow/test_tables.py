@@ -90,7 +90,7 @@ def read(name):
 
 
 def cells(name):
-    """Rows of the table on a page, each with the experiment above it, and the sentence above all."""
+    """Rows of the table on a page, each with its experiment above it, and the sentence on top."""
     text = (TABLES / f"{name}.html").read_text(encoding="utf-8")
     above = ["experiment"] if 'class="experiment"' in text else []
     rows = []
