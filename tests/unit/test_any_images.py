@@ -413,6 +413,7 @@ def files(tmp_path_factory) -> Path:
     away = GRID.affine.copy()
     away[0, 3] += 5
     io.write_labels(root / "away.nii.gz", Labels(~LESION, Grid(GRID.shape, away)))
+    SimpleITK.WriteTransform(SimpleITK.AffineTransform(2), str(root / "flat.txt"))
     (root / "broken.lta").write_text("type = 1\n1 4 4\n1 0 0\n")
     for name in ("singular.mat", "frameless.txt"):
         (root / name).write_text("1 0 0 0\n0 0 0 0\n0 0 1 0\n0 0 0 1\n")
@@ -454,9 +455,10 @@ def test_the_affine_is_delivered_apart_and_starts_the_next_registration(files, t
         (["--moving-mask", "{}/away.nii.gz"], "does not lie on the grid of its image"),
         (["--fixed-mask", "{}/nothing.nii.gz"], "nothing.nii.gz"),
         (["--init", "{}/broken.lta"], "cannot be read as a transform"),
-        (["--init", "{}/words.lta"], "it has no type or no matrix"),
-        (["--init", "{}/singular.mat"], "cannot be read as a transform"),
+        (["--init", "{}/words.lta"], "it has no type or no matrix); write it again."),
+        (["--init", "{}/singular.mat"], "finite 4 x 4 matrix); write it again."),
         (["--init", "{}/frameless.txt"], "does not say in which frame"),
+        (["--init", "{}/flat.txt"], "is a transform in 2-D; give a linear one, in 3-D for volumes"),
         (["--init", "{}/cut.txt"], "lacks some of its numbers"),
         (["--init", "{}/notes.txt"], "cannot be read as a transform of ITK"),
         (["--init", "{}/mask.nii.gz"], "is not an ITK displacement field"),

@@ -83,6 +83,7 @@ def test_labels_drawn_on_one_contrast_belong_to_it_alone(tmp_path):
             "two scans named sub-01_T1w",
         ),
         (["sub-01/anat/sub-02_T1w.nii.gz"], "sub-02_T1w.nii.gz lies in the folder of sub-01"),
+        (["sub-01/anat/sub-01_dseg.nii.gz"], "has no scan sub-.* correct the root of the dataset"),
         (
             [f"sub-01/anat/sub-01_{n}.nii.gz" for n in ("T1w", "desc-a_dseg", "desc-b_dseg")],
             "several label maps of sub-01 .* keep one",

@@ -375,8 +375,8 @@ def test_files_that_hold_none_are_refused_by_their_names(name, text, form, tmp_p
 def test_scans_and_coefficients_are_no_fields(tmp_path):
     grid = Grid((6, 5, 4), np.eye(4))
     nib.save(nib.Nifti1Image(np.ones(grid.shape, np.float32), grid.affine), tmp_path / "s.nii.gz")
-    for form in ("afni", "fsl"):
-        with pytest.raises(de.InputError, match=r"s\.nii\.gz is no"):
+    for form, program in (("afni", "3dQwarp"), ("fsl", "FSL")):
+        with pytest.raises(de.InputError, match=rf"s\.nii\.gz is no .*; give a .* {program} wrote"):
             read_in_format(tmp_path / "s.nii.gz", form, grid, grid)
     write_fnirt(tmp_path / "c.nii.gz", bent(grid), grid, grid)
     image = nib.load(tmp_path / "c.nii.gz")

@@ -120,7 +120,10 @@ def test_the_first_visit_of_a_person_is_that_of_the_smallest_number(scans, tmp_p
             ["brief", "--fixed", "a", "b", "--moving", "c", "d", "--fixed-labels", "e"],
             "--fixed-labels has 1 files",
         ),
-        (["brief", "--fixed", "a", "b", "--moving", "c", "d"], "2 persons are too few"),
+        (
+            ["brief", "--fixed", "a", "b", "--moving", "c", "d"],
+            "at least two more; give 4 persons or more",
+        ),
         (["brief", "--bids", "nowhere"], "has no folder"),
         (["brief", "--bids", "x", "--fixed", "a"], "give either --bids or"),
         (["brief", "--bids", "x", "--fixed-labels", "a"], "with --bids, label maps are those"),

@@ -164,6 +164,7 @@ def test_sessions_that_are_days_join_to_the_nearest_visit(tmp_path):
         ("scan.nii", "has the pattern 'scan.nii' without {subject}; say where the subject is"),
         ("{subjct}.nii", "whose {subjct} is no placeholder; did you mean 'subject'"),
         ("{subject}/T1.nii", "Dataset mine has no T1w scans {subject}/T1.nii under"),
+        ("{subject}/T2.nii", "; correct the pattern or the root of the dataset."),
         ("*_{subject}.nii", "for one scan; keep one"),
         ("/data/{subject}.nii", "which begins with '/'; give the path below the root"),
     ],

@@ -127,7 +127,9 @@ def test_both_are_those_of_fslpy(name, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "nothing", "\n".join(["0 0 0 0"] * 4)])
-def test_a_matrix_that_is_none_is_refused(tmp_path, text):
+def test_a_matrix_that_is_none_is_refused_in_one_sentence(tmp_path, text):
     (tmp_path / "flirt.mat").write_text(text)
-    with pytest.raises(InputError, match=r"flirt\.mat does not hold"):
+    with pytest.raises(
+        InputError, match=r"flirt\.mat does not hold .*[^.]\); give a matrix that FLIRT"
+    ):
         read_flirt(tmp_path / "flirt.mat", MOVING, MOVING)

@@ -256,6 +256,7 @@ def test_no_scans(tmp_path):
         list_oasis3("oasis3", tmp_path / "absent")
     root = small(tmp_path, T1W)
     with pytest.raises(
-        InputError, match=r"has no scan OAS30001_MR_d0129/anat2/\*_\(T2w\)\.nii\.gz under"
+        InputError,
+        match=r"has no scan OAS30001_MR_d0129/anat2/\*_\(T2w\)\.nii\.gz under .*; put the sessions",
     ):
         list_oasis3("oasis3", root, ("T2w",))

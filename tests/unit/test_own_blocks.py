@@ -94,7 +94,11 @@ def test_a_table_of_scans_holds_all_that_a_folder_tells(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("sub-01/anat/sub-01_T1w", "sub-01/anat/sub-09_T1w", "as image, which is not there"),
+        (
+            "sub-01/anat/sub-01_T1w",
+            "sub-01/anat/sub-09_T1w",
+            "as image, which is not there; put the file there",
+        ),
         ("01\t\tT1w", "../1\t\tT1w", "the subject '../1'"),
         ("02\t\tT1w", "01\t\tT1w", "two scans named sub-01_T1w"),
         ("sub-02/anat/sub-02_T1w", "sub-01/anat/sub-01_T1w", "two names, sub-01_T1w and sub-02_"),

@@ -18,14 +18,16 @@ from scipy import ndimage
 from diffeode.cli import main
 from diffeode.desk.inputs import read_inputs
 from diffeode.desk.registration import prepared_task
+from diffeode.errors import InputError
 from diffeode.figures.page_slices import view_of_slices
 from diffeode.figures.slice_panel import SliceScene
 from diffeode.files import io
 from diffeode.files.pictures import read_picture
-from diffeode.files.slices import read_slice
+from diffeode.files.slices import read_slice, read_slice_labels
 from diffeode.geometry.space import Grid, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField
 from diffeode.registration.base import Machine
+from diffeode.registration.registry import method_class, method_names
 
 SHAPE = (64, 72)
 STAINS = {
@@ -229,11 +231,23 @@ def test_what_cannot_be_used_is_said_in_one_sentence(kind, sentence, side, files
     assert not (tmp_path / "out").exists()
 
 
+def test_a_label_map_of_another_size_and_a_volume_fit_no_slice(files, tmp_path):
+    small = tmp_path / "small.png"
+    PIL.Image.fromarray(np.full((20, 24), 7, np.uint8)).save(small)
+    grid = read_slice(files[0]).image.grid
+    with pytest.raises(InputError, match=r"small\.png does not lie on .*fixed\.png; resample it"):
+        read_slice_labels(small, grid, files[0], None)
+    with pytest.raises(InputError, match=r"its shape is \(9, 9, 9\), .*; give a picture"):
+        read_slice(broken(tmp_path, "volume"))
+
+
 def test_a_method_that_takes_volumes_only_is_refused_before_anything_is_done(
     files, tmp_path, capfd
 ):
     assert register(*files, tmp_path / "out", "--method", "convexadam") == 2
-    assert "registers volumes, and this pair consists of slices" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "registers volumes, and this pair consists of slices" in said
+    assert all(method in said for method in method_names() if method_class(method).takes_slices)
     assert not (tmp_path / "out").exists()
 
 

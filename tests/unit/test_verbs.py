@@ -473,6 +473,7 @@ def bad_points(folder):
         "odd.mrk.json": '{"markups": [{"controlPoints": 3}]}',
         "list.mrk.json": "[]",
         "torn.mrk.json": '{"markups": ',
+        "flat.mrk.json": '{"markups": [{"controlPoints": [{"label": "tip", "position": [1, 2]}]}]}',
     }.items():
         (folder / name).write_text(text)
 
@@ -485,12 +486,13 @@ def test_points_that_cannot_be_moved_are_refused_by_name(folder, capsys):
         ((warp, "far.csv"), "far at (500.0, 0.0, 0.0)"),
         ((warp, "words.csv"), "'two' for a coordinate"),
         ((warp, "short.csv"), "has no column 'z'"),
-        ((warp, "none.csv"), "holds no points"),
+        ((warp, "none.csv"), "holds no points; give one at least"),
         ((warp, "silent.fcsv"), "does not say its coordinate system"),
         ((warp, "odd.fcsv"), "in the coordinate system 'IJK'"),
         ((warp, "odd.mrk.json"), "no file of markups"),
         ((warp, "list.mrk.json"), "no file of markups"),
         ((warp, "torn.mrk.json"), "no file of markups"),
+        ((warp, "flat.mrk.json"), "has 2 coordinates for the point 'tip'; give it three"),
         ((warp, "nowhere.csv"), "There is no file of points"),
         ((warp, "moving.nii.gz"), "is no file of points"),
         ((warp, "good.csv", "--output-frame", "voxel"), "give that scan by --moving"),

@@ -161,7 +161,7 @@ def test_what_nohup_ignores_stays_ignored():
         (
             lambda: time.sleep(60),
             QUICK,
-            "It took longer than its time limit of 0.00833333 minutes.",
+            "It took longer than its time limit of 0.00833333 minutes; allow more time",
         ),
         (lambda: die_by(signal.SIGKILL), None, "memory runs out"),
         (lambda: die_by(signal.SIGSEGV), None, r"crashed \(SIGSEGV\)"),

@@ -58,7 +58,7 @@ def list_scans(
     if not scans:
         raise InputError(
             f"Dataset {dataset} has no scan sub-*/anat/*_({'|'.join(modalities)}).nii.gz under "
-            f"{root}."
+            f"{root}; put scans there, or correct the root of the dataset."
         )
     return sorted(scans, key=lambda scan: scan.id)
 

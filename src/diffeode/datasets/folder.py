@@ -111,7 +111,10 @@ def _found(root: Path, pattern: str, dataset: str, what: str) -> dict[tuple[str,
             )
         of_scan[run] = path
     if not runs:
-        raise InputError(f"Dataset {dataset} has no {what} {pattern} under {root}.")
+        raise InputError(
+            f"Dataset {dataset} has no {what} {pattern} under {root}; correct the pattern or the "
+            "root of the dataset."
+        )
     return {scan: of_scan[min(of_scan)] for scan, of_scan in runs.items()}
 
 

@@ -58,7 +58,7 @@ def list_ixi(
         wanted = "|".join(CONTRASTS[modality] for modality in modalities)
         raise InputError(
             f"Dataset {dataset} has no scan IXI012-HH-1211-({wanted}).nii.gz in {root} or a folder "
-            "below."
+            "below; fetch the scans ('make ixi'), or correct the root of the dataset."
         )
     require_distinct(scans)
     return sorted(scans, key=lambda scan: scan.id)

@@ -72,7 +72,10 @@ def _scan(dataset: str, root: Path, table: Path, row: dict[str, Any]) -> Scan:
         if file is None or (file.is_file() if column == "image" else lies_at(file)):
             # a label map behind a link to nowhere costs metrics, which its preparation says
             continue
-        raise InputError(f"{table} lists {file} as {column}, which is not there.")
+        raise InputError(
+            f"{table} lists {file} as {column}, which is not there; put the file there, or correct "
+            "the table."
+        )
     return Scan(
         dataset=dataset,
         subject=row["subject"],

@@ -72,7 +72,8 @@ def list_oasis3(
     if not scans:
         raise InputError(
             f"Dataset {dataset} has no scan "
-            f"OAS30001_MR_d0129/anat2/*_({'|'.join(modalities)}).nii.gz under {root}."
+            f"OAS30001_MR_d0129/anat2/*_({'|'.join(modalities)}).nii.gz under {root}; put the "
+            "sessions there, or correct the root of the dataset."
         )
     require_distinct(scans)
     return sorted(scans, key=lambda scan: scan.id)

@@ -177,7 +177,8 @@ def _apart(scans: list[Scan], selection: Selection, persons: set[Person]) -> lis
             sorted({scan.subject for scan in scans} - {scan.subject for scan in left})
         )
         raise InputError(
-            f"Subjects {names} are named on both sides of an experiment whose sides are disjoint."
+            f"Subjects {names} are named on both sides of an experiment whose sides share no "
+            "person (disjoint: true); name each of them on one side only."
         )
     return left
 

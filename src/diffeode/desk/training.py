@@ -166,7 +166,8 @@ def train_at_desk(
     if len(persons) < 2 + method.validation_persons:
         raise InputError(
             f"{len(persons)} persons are too few: {run.name} keeps {method.validation_persons} "
-            "of them for validation and needs at least two more."
+            "of them for validation and needs at least two more; give "
+            f"{2 + method.validation_persons} persons or more."
         )
     _require_apart(persons, folder)
     pairs = _prepared_pairs(persons, folder, machine, alignment, spacing_mm, are_scans)

@@ -99,7 +99,8 @@ def read_warp(path: Path | str) -> DisplacementField:
     shape = tuple(int(n) for n in volume.shape)
     if len(shape) != 5 or shape[3:] != (1, 3) or not isinstance(volume, nib.Nifti1Pair):
         raise InputError(
-            f"{path} is no warp of AFNI: its shape is {shape}, expected (X, Y, Z, 1, 3)."
+            f"{path} is no warp of AFNI: its shape is {shape}, expected (X, Y, Z, 1, 3); give a "
+            "warp that 3dQwarp wrote as NIfTI."
         )
     grid = grid_of(volume, shape[:3], path)
     require_plumb({str(path): grid})

@@ -67,7 +67,8 @@ def read_flirt(path: Path | str, fixed: Grid, moving: Grid) -> Affine:
         return of_flirt(np.loadtxt(path), fixed, moving)
     except (ValueError, OSError) as error:
         raise InputError(
-            f"{path} does not hold a 4 x 4 matrix of numbers ({brief_reason(error)})."
+            f"{path} does not hold a 4 x 4 matrix of numbers ({brief_reason(error).rstrip('.')}); "
+            "give a matrix that FLIRT wrote (flirt -omat)."
         ) from None
 
 
@@ -117,7 +118,8 @@ def read_fnirt(path: Path | str, moving: Grid) -> DisplacementField:
         )
     if len(volume.shape) != 4 or volume.shape[3] != 3:
         raise InputError(
-            f"{path} is no field of FSL: its shape is {volume.shape}, expected (X, Y, Z, 3)."
+            f"{path} is no field of FSL: its shape is {volume.shape}, expected (X, Y, Z, 3); give "
+            "a field that FSL wrote (fnirt --fout)."
         )
     fixed = grid_of(volume, volume.shape[:3], path)
     vectors = array_of(volume, path).astype(np.float64)

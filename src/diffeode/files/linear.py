@@ -135,10 +135,13 @@ def _named(path: Path, read: Callable[[], Affine]) -> Affine:
         return read()
     except StopIteration:
         raise InputError(
-            f"{path} cannot be read as a transform (it has no type or no matrix)."
+            f"{path} cannot be read as a transform (it has no type or no matrix); write it again."
         ) from None
     except (InputError, ValueError, IndexError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a transform ({brief_reason(error)}).") from None
+        reason = brief_reason(error).rstrip(".")
+        raise InputError(
+            f"{path} cannot be read as a transform ({reason}); write it again."
+        ) from None
 
 
 def _four_by_four(path: Path) -> np.ndarray | None:
@@ -157,7 +160,10 @@ def _itk(path: Path, fixed: Grid, moving: Grid) -> Affine:
     if transform.GetDimension() == 2 and is_slice(fixed) and transform.IsLinear():
         return _named(path, lambda: _of_plane(transform, fixed, moving))
     if transform.GetDimension() != 3:
-        raise InputError(f"{path} is a transform in {transform.GetDimension()}-D, not 3-D.")
+        raise InputError(
+            f"{path} is a transform in {transform.GetDimension()}-D; give a linear one, in 3-D for "
+            "volumes or in 2-D for slices."
+        )
     there = np.array([transform.TransformPoint(point) for point in _PROBES_MM.tolist()])
     matrix = np.eye(4)
     matrix[:3, 3] = there[0]

@@ -133,7 +133,7 @@ def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Point
             "out."
         )
     if not len(points.coordinates):
-        raise InputError(f"{path} holds no points.")
+        raise InputError(f"{path} holds no points; give one at least.")
     return points
 
 
@@ -284,9 +284,13 @@ def _read_markups(path: Path) -> Points:
     for point in (point for _, points in places for point in points):
         if not _is_placed(point):
             continue
+        name = str(point.get("label") or len(names) + 1)
         if len(point["position"]) != 3:
-            raise InputError(f"{path} has a point that has not three coordinates.")
-        names.append(str(point.get("label") or len(names) + 1))
+            raise InputError(
+                f"{path} has {len(point['position'])} coordinates for the point {short(name)}; "
+                "give it three, or export the file anew from 3-D Slicer."
+            )
+        names.append(name)
         coordinates.append([_number(value, path) for value in point["position"]])
     return Points(
         tuple(names), np.array(coordinates, dtype=np.float64).reshape(-1, 3), frames.pop()

@@ -119,7 +119,10 @@ def _read(path: Path | str, orientation: str | None) -> SliceFile:
     volume = io.read_layer(path, orientation)
     axis = thin_axis(volume.grid.shape)
     if axis is None:
-        raise InputError(f"{path} holds no slice; its shape is {volume.grid.shape}.")
+        raise InputError(
+            f"{path} holds no slice: its shape is {volume.grid.shape}, and no axis has a length of "
+            "1; give a picture or a single slice."
+        )
     return SliceFile(laid_flat(volume, axis), axis)
 
 
@@ -136,7 +139,10 @@ def read_slice_labels(path: Path, grid: Grid, name: Path, orientation: str | Non
     """
     labels = read_flat_labels(path, orientation)
     if not labels.grid.matches(grid):
-        raise InputError(f"Label map {path} does not lie on the grid of its slice {name}.")
+        raise InputError(
+            f"Label map {path} does not lie on the grid of its slice {name}; resample it there "
+            "with nearest neighbour."
+        )
     if not labels.data.any():
         raise InputError(
             f"Label map {path} is empty (0 everywhere); remove it or give the right one."

@@ -152,7 +152,7 @@ class TrainedMethod(Method):
         if not self.weights:
             return (
                 f"{self.title} is trained first and has no weights; run 'diffeode train', or name "
-                "the file of weights by the parameter weights (a study with the key training does "
+                "the file of weights by the parameter weights (a study with the key train_on does "
                 "both)."
             )
         if not lies_at(self.weights):

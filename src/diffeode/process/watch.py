@@ -155,7 +155,10 @@ def _outcome(
 ) -> Any:
     left = None if until is None else max(until - time.monotonic(), 0)
     if not wait([receiver, child.sentinel], left):
-        raise RegistrationError(f"It took longer than its time limit of {limit_minutes:g} minutes.")
+        raise RegistrationError(
+            f"It took longer than its time limit of {limit_minutes:g} minutes; allow more time "
+            "(--time-limit or, in a study, time_limit_minutes)."
+        )
     try:
         succeeded, told = receiver.recv()
     except EOFError:
