@@ -235,7 +235,7 @@ def require_slices_taken(method: Method | type[Method], grid: Grid) -> None:
     if is_slice(grid) and not method.takes_slices:
         raise InputError(
             f"{method.title} registers volumes, and this pair consists of slices; choose a run of "
-            "neural-ode, ants-syn, greedy or identity."
+            "neural-ode or ants-syn, or identity."
         )
 
 

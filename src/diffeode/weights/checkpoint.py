@@ -114,7 +114,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def _read_safely(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not lies_at(path):
-        raise InputError(f"There are no weights at {path}; correct the path, or train them first.")
+        raise InputError(f"There are no weights at {path}.")
     require_file(path, "file of weights")
     try:
         with safe_open(path, framework="pt") as file:
