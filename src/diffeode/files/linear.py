@@ -206,7 +206,8 @@ def _lta(text: str, fixed: Grid, moving: Grid) -> Affine:
         raise ValueError(f"an LTA of type {kind} with a matrix of {matrix.shape}")
     if kind == "0":
         from_voxels = (destination or fixed).affine, (source or moving).affine
-        matrix = from_voxels[0] @ matrix @ np.linalg.inv(from_voxels[1])
+        with np.errstate(invalid="ignore", over="ignore"):  # Affine refuses what is not finite
+            matrix = from_voxels[0] @ matrix @ np.linalg.inv(from_voxels[1])
     return Affine(np.linalg.inv(matrix))
 
 
@@ -226,8 +227,9 @@ def _described(lines: Sequence[list[str]], side: str) -> Grid | None:
     x, y, z = (int(word) for word in said["volume"])
     size, *axes, centre = (np.array(said[key], dtype=np.float64) for key in _GEOMETRY[1:])
     affine = np.eye(4)
-    affine[:3, :3] = np.column_stack(axes) * size
-    affine[:3, 3] = centre - affine[:3, :3] @ (np.array([x, y, z]) / 2)
+    with np.errstate(invalid="ignore", over="ignore"):  # Grid refuses what is no finite number
+        affine[:3, :3] = np.column_stack(axes) * size
+        affine[:3, 3] = centre - affine[:3, :3] @ (np.array([x, y, z]) / 2)
     return Grid((x, y, z), affine)
 
 
