@@ -282,7 +282,7 @@ def test_pickles_and_cut_files_are_never_opened(tmp_path):
     for name in ("w.pt", "cut.safetensors"):
         with pytest.raises(InputError, match="no whole safetensors file"):
             read_checkpoint(tmp_path / name, "line", 1)
-    with pytest.raises(InputError, match=r"no weights at .*; correct the path"):
+    with pytest.raises(InputError, match="no weights at"):
         read_checkpoint(tmp_path / "absent.safetensors", "line", 1)
     assert not (tmp_path / "sprung").exists()
 
