@@ -111,14 +111,14 @@ def test_the_committed_page_is_that_of_the_committed_tables(tmp_path):
     assert (tmp_path / "search.md").read_text() == (RESULTS / "search.md").read_text()
 
 
-def test_the_search_of_mind_is_finished():
-    rows = Table(RESULTS / "search_mind.tsv", _search_plan.KEYS).rows
-    assert _search_plan.finished(VARIANTS["mind"], rows)
-    best = _search_plan.chosen(VARIANTS["mind"], rows)
+@pytest.mark.parametrize("name", ["mind", "descriptor"])
+def test_a_search_is_finished(name):
+    variant = VARIANTS[name]
+    rows = Table(RESULTS / f"search_{name}.tsv", variant.keys).rows
+    assert _search_plan.finished(variant, rows)
+    best = _search_plan.chosen(variant, rows)
     assert best.eligible
-    assert all(
-        p.holds(VARIANTS["mind"].setting(best.setting)[p.name]) for p in VARIANTS["mind"].parameters
-    )
+    assert all(p.holds(variant.setting(best.setting)[p.name]) for p in variant.parameters)
 
 
 def test_nobody_who_is_registered_or_kept_for_tests_is_trained_on():
