@@ -808,7 +808,8 @@ def _names(parser):
 
 OTHER_PROGRAMS = {
     "desk/converting.py": {"--initk"},
-    "files/fsl.py": {"--in", "--ref", "--out", "--withaff"},
+    "files/fsl.py": {"--in", "--ref", "--out", "--withaff", "--fout"},
+    "files/linear.py": {"--inmni", "--invert"},
     "files/meshes.py": {"--to-scanner"},
     "cli/convert.py": {"--rel"},
     "programs/interfaces/freesurfer.py": {"--i", "--o", "--threads"},

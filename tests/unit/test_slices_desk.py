@@ -27,7 +27,6 @@ from diffeode.files.slices import read_slice, read_slice_labels
 from diffeode.geometry.space import Grid, flip_ras_lps
 from diffeode.geometry.transform import Affine, DisplacementField
 from diffeode.registration.base import Machine
-from diffeode.registration.registry import method_class, method_names
 
 SHAPE = (64, 72)
 STAINS = {
@@ -245,9 +244,7 @@ def test_a_method_that_takes_volumes_only_is_refused_before_anything_is_done(
     files, tmp_path, capfd
 ):
     assert register(*files, tmp_path / "out", "--method", "convexadam") == 2
-    said = capfd.readouterr().err
-    assert "registers volumes, and this pair consists of slices" in said
-    assert all(method in said for method in method_names() if method_class(method).takes_slices)
+    assert "registers volumes, and this pair consists of slices" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
