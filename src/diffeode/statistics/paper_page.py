@@ -544,13 +544,10 @@ def _better_somewhere(run: str, others: Sequence[str], results: Results) -> list
     """Return a sentence for each of ``others`` whose Dice is significantly greater than that of
     ``run`` in an experiment.
     """
-    table = results.table("wilcoxon")
-    rows = table[(table["other"] == run) & table["run"].isin(others)]
-    p = pd.to_numeric(rows["p"], errors="coerce")
     return [
-        f"{_title(row['run'], results)} is more accurate on {_title(row['experiment'], results)} "
-        f"(p = {float(row['p']):.2g}, n = {row['n']})."
-        for row in rows[p < SIGNIFICANT].to_dict("records")
+        f"{_title(test['run'], results)} is more accurate on {_where(test, results)}."
+        for test in _tests(others, [run], results)
+        if test["p"] < SIGNIFICANT
     ]
 
 
@@ -558,15 +555,25 @@ def _not_shown_somewhere(run: str, others: Sequence[str], results: Results) -> l
     """Return a sentence for each experiment in which a test of ``run`` against one of ``others`` is
     not significant.
     """
-    table = results.table("wilcoxon")
-    rows = table[(table["run"] == run) & table["other"].isin(others)]
-    p = pd.to_numeric(rows["p"], errors="coerce")
     return [
         f"{_title(run, results)} is not shown to be more accurate than "
-        f"{_title(row['other'], results)} on {_title(row['experiment'], results)} "
-        f"(p = {float(row['p']):.2g}, n = {row['n']})."
-        for row in rows[p >= SIGNIFICANT].to_dict("records")
+        f"{_title(test['other'], results)} on {_where(test, results)}."
+        for test in _tests([run], others, results)
+        if test["p"] >= SIGNIFICANT
     ]
+
+
+def _tests(runs: Sequence[str], others: Sequence[str], results: Results) -> list[dict[str, Any]]:
+    """Return the rows of the tests of ``runs`` against ``others``; p is NaN where pairs are too
+    few.
+    """
+    table = results.table("wilcoxon")
+    rows = table[table["run"].isin(runs) & table["other"].isin(others)]
+    return rows.assign(p=pd.to_numeric(rows["p"], errors="coerce")).to_dict("records")
+
+
+def _where(test: Mapping[str, Any], results: Results) -> str:
+    return f"{_title(test['experiment'], results)} (p = {test['p']:.2g}, n = {test['n']})"
 
 
 def _title(name: str, results: Results) -> str:
