@@ -12,8 +12,10 @@ import yaml
 
 from diffeode.errors import InputError
 from diffeode.files.pictures import Picture, write_picture
+from diffeode.statistics.claims import judge
 from diffeode.statistics.export import write_page
-from diffeode.statistics.paper_page import _FIGURES, Results, judge, write_paper_page
+from diffeode.statistics.paper_page import _FIGURES, write_paper_page
+from diffeode.statistics.results import Results
 from diffeode.study.runs import crossed, read_runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -98,6 +100,22 @@ def test_too_few_pairs_in_one_experiment_hide_no_test_of_another(
     verdict = judge(claim, results)
     assert verdict.outcome == outcome
     assert why in verdict.why
+
+
+def test_too_few_pairs_in_one_experiment_leave_a_claim_that_another_shows_in_part(results):
+    tables = results.folder / "tables"
+    with (tables / "wilcoxon_largest_p.tsv").open("a") as file:
+        file.write("swept-1\tfailed\t\t2\t4\n")
+    with (tables / "wilcoxon.tsv").open("a") as file:
+        file.write("one\tswept-1\tfailed\t0.01\t7\ntwo\tswept-1\tfailed\t\t4\n")
+    claim = {"text": "A claim.", "greater": {"run": "swept-1", "than": ["failed"]}}
+    verdict = judge(claim, results)
+    assert verdict.outcome == "holds in part"
+    assert "Method failed: too few pairs for a test, n = 4" in verdict.why
+    assert (
+        "Method swept-1 is more accurate than Method failed on First & best (adults) (p = 0.01, "
+        "n = 7)." in verdict.why
+    )
 
 
 @pytest.fixture
@@ -427,9 +445,26 @@ def test_a_study_that_did_not_run_is_named_with_its_command(repository):
     assert small.count("There is no study of it at this size.") == 2
 
 
+def test_a_summary_whose_page_has_other_rows_is_refused(repository, results):
+    """The titles of methods would be those of others, or missing."""
+    page = results.folder / "tables" / "summary.html"
+    rows = page.read_text().splitlines(keepends=True)
+    last = max(n for n, row in enumerate(rows) if row.startswith("<tr>"))
+    page.write_text("".join(rows[:last] + rows[last + 1 :]))
+    sentence = r"summary\.html has 9 rows and summary\.tsv 10; have the study make both again"
+    with pytest.raises(InputError, match=sentence):
+        page_of(repository)
+
+
 def test_a_figure_or_table_that_is_missing_is_named(repository, results):
-    (results.folder / "tables" / "summary.html").write_text("<p>Nothing</p>")
-    with pytest.raises(InputError, match=r"summary\.html holds no table"):
+    file = repository / "config" / "page.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["items"][0]["tables"] = ["sweeps"]
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"sweeps\.html"):
+        page_of(repository)
+    (results.folder / "tables" / "sweeps.html").write_text("<p>Nothing</p>")
+    with pytest.raises(InputError, match=r"sweeps\.html holds no table"):
         page_of(repository)
     (results.folder / "tables" / "summary.html").unlink()
     with pytest.raises(InputError, match=r"summary\.html"):

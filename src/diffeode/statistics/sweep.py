@@ -173,14 +173,18 @@ def _wide(table: pd.DataFrame, keys: list[str], across: str, head: str) -> pd.Da
 
 
 def _cell(row: Mapping[str, Any]) -> str:
-    """Return Dice, folds and time of a run, and the number of pairs where some are missing."""
-    of_subset = row.get(f"{_SUBSET}_mean")
-    dice = row["dice_mean"] if pd.isna(of_subset) else of_subset
-    numbers = (dice, row[f"{FOLDS}_mean"], row["seconds_median"])
+    """Return Dice, folds and time of a run, and the number of pairs where a mean lacks some."""
     if not row["n"] > 0:
         return ""
-    lacking = "" if row["n"] == row["pairs"] else f" ({row['n']:.0f} of {row['pairs']:.0f} pairs)"
-    return _triple(numbers, format_number) + lacking
+    dice = "dice" if pd.isna(row.get(f"{_SUBSET}_mean")) else _SUBSET
+    means = {metric: row[f"{metric}_mean"] for metric in (dice, FOLDS)}
+    lacking = [
+        row["pairs"] - row["n"],
+        *(row[f"{metric}_missing"] for metric, mean in means.items() if pd.notna(mean)),
+    ]
+    measured = row["pairs"] - max(lacking)
+    of_pairs = "" if measured == row["pairs"] else f" ({measured:.0f} of {row['pairs']:.0f} pairs)"
+    return _triple((*means.values(), row["seconds_median"]), format_number) + of_pairs
 
 
 def _as_reported(numbers: Iterable[float | None]) -> str:
