@@ -323,12 +323,44 @@ class Internals:
         JobScheduler.exit_gracefully = _noting(seen, signal.SIGTERM, JobScheduler.exit_gracefully)
         atexit.register(_end_with, seen)
 
+    def look_for_jobs_when_one_may_start(self) -> None:
+        """Let Snakemake look again for jobs to start where its limit of jobs per second kept some
+        back, and not after every look.
+
+        Snakemake looks again a second after every look, and whenever a job ends. So each job that
+        ends adds one more look per second until the run ends (snakemake/snakemake#3744), and after
+        some hundred jobs these looks fill a processor.
+        """
+        JobScheduler._schedule_reevalutation = _looking_at_the_limit()
+
     def submit_as(self, study: str, results: Path, console: OneLinePerJob | None) -> None:
         """Let jobs that go to Slurm be the study's (:mod:`slurm_executor`)."""
         if self._workflow.is_main_process and ExecutorPluginRegistry().is_installed("slurm"):
             import slurm_executor
 
             slurm_executor.use_for(slurm_executor.Study(study, results, console))
+
+
+def _looking_at_the_limit() -> Callable[[JobScheduler, float], None]:
+    """Return the function that takes the place of Snakemake's and asks for a look after some
+    seconds. It does so only where the last look started as many jobs as the limit allows, and never
+    twice at a time.
+    """
+    is_waiting = threading.Event()
+
+    def look_again(scheduler: JobScheduler, seconds: float) -> None:
+        limit = scheduler.job_rate_limiter
+        if is_waiting.is_set() or len(limit._jobs) < limit.max_jobs:
+            return
+
+        def look() -> None:
+            is_waiting.clear()
+            scheduler._open_jobs.release()
+
+        is_waiting.set()
+        threading.Timer(seconds, look).start()
+
+    return look_again
 
 
 def _noting(seen: list[int], number: int, handle: Callable) -> Callable:

@@ -85,6 +85,7 @@ if STUDY.tools:
 
 INTERNALS.outlive_the_console()
 INTERNALS.end_as_interrupted()
+INTERNALS.look_for_jobs_when_one_may_start()
 INTERNALS.submit_as(STUDY.name, STUDY.results, INTERNALS.show_one_line_per_job())
 INTERNALS.open_reports_on_results(Path(workflow.basedir) / "workflow" / "report" / "opening.js")
 INTERNALS.keep_reports_harmless()
@@ -135,6 +136,10 @@ KINDS = ("svg", "png", "pdf")
 """The formats of a figure; the first one stands in the report."""
 CROSSED_TABLE = f"{TABLES}/crossed-{{crossed}}"
 BESIDE = f"{FIGURES}/beside/{{experiment}}/{{pair}}"
+LONG = 1
+"""The priority of a job on which many others wait: where cores are free, it starts first. A cohort
+takes several cores, so it would otherwise wait until all jobs that take one have ended.
+"""
 
 SCANS = STUDY.prepared_scans()
 EXPERIMENTS = [e.name for e in STUDY.experiments]
