@@ -67,6 +67,7 @@ def test_studies_that_share_results_make_them_alike(makers, kind):
 def test_every_kind_of_study_is_looked_at(makers):
     """The reduced studies and the full ones share scans and registrations among themselves."""
     writers = [{study for study, _ in found} for found in makers.values()]
-    assert {"config/small/nodeo.yaml", "config/small/regularisation.yaml"} in writers
+    of_newborns = {f"config/small/{name}.yaml" for name in ("paper", "descriptors", "newborns")}
+    assert of_newborns in writers
     assert {"config/nodeo.yaml", "config/nodeo-ablation.yaml"} in writers
     assert set().union(*writers) == {str(study.relative_to(REPOSITORY)) for study in STUDIES}

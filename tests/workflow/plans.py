@@ -44,6 +44,7 @@ class Job:
     wildcards: dict[str, str]
     handed: SimpleNamespace
     environment: str
+    priority: int
     in_report: dict[str, dict[str, Any]]
     """The category and labels of each output with ``report()``, as the rules have them."""
     times_count: tuple[str, ...]
@@ -167,6 +168,7 @@ def _job(job: Any) -> Job:
         wildcards=dict(job.wildcards_dict),
         handed=handed,
         environment=Path(str(job.conda_env_spec.file)).name if job.conda_env_spec else "",
+        priority=job.priority,
         in_report=in_report,
         times_count=tuple(str(file) for file in job.input if not file.flags.get("ancient")),
         asked=_asked(job),

@@ -123,6 +123,12 @@ def test_the_third_attempt_is_the_last_one(rich_plan):
     assert found.keys() == {*scans, "align", "register", "train", "descriptor_weights"}
 
 
+def test_jobs_on_which_many_others_wait_start_first(rich_plan):
+    """The others start in any order."""
+    first = {job.rule for job in rich_plan.jobs if job.priority}
+    assert first == {"cohort", "train", "descriptor_weights"}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if "default-resources" in settings(name)])
 def test_a_profile_of_a_cluster_lets_all_else_grow_likewise(name):
     """A job has half an hour and a training two days."""

@@ -23,6 +23,7 @@ rule descriptor_weights:
         logs("descriptor_weights", "{descriptor}"),
     benchmark:
         benchmarks("descriptor_weights", "{descriptor}")
+    priority: LONG
     threads: 1
     resources:
         mem_mb=descriptor_memory,

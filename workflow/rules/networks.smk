@@ -19,6 +19,7 @@ rule train:
         benchmarks("train", "{train_on}", "{run}")
     wildcard_constraints:
         train_on=one_of([e.name for e in STUDY.trainings] or ["none"]),
+    priority: LONG
     threads: 1
     resources:
         mem_mb=lambda w, attempt: 6000 * attempt,

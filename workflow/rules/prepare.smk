@@ -21,6 +21,7 @@ rule cohort:
         logs("cohort", "{dataset}"),
     benchmark:
         benchmarks("cohort", "{dataset}")
+    priority: LONG
     threads: 4
     resources:
         mem_mb=lambda w, attempt, threads: (1000 + 500 * threads) * attempt,
