@@ -3,6 +3,7 @@ on.
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,7 +17,13 @@ import pytest
 from patience import LIMITS_S
 
 from diffeode.errors import InputError, KilledError, RegistrationError
-from diffeode.process.watch import LONGEST_MINUTES, Terminated, terminated_like_exit, watched
+from diffeode.process.watch import (
+    LONGEST_MINUTES,
+    Terminated,
+    die_with_parent,
+    terminated_like_exit,
+    watched,
+)
 
 QUICK = 0.5 / 60
 """A limit of half a second, in minutes."""
@@ -141,6 +148,16 @@ def test_work_that_is_asked_to_end_is_no_failure(number):
     with pytest.raises(Terminated) as left:
         watched(lambda: die_by(number))
     assert left.value.code == 128 + number
+
+
+@pytest.mark.parametrize(("is_parent", "code"), [(True, 0), (False, -signal.SIGKILL)])
+def test_a_process_whose_parent_has_died_already_ends_at_once(is_parent, code):
+    """Its parent was killed before it could ask the system to end it, too."""
+    parent = os.getpid() if is_parent else os.getppid()
+    child = multiprocessing.get_context("fork").Process(target=die_with_parent, args=(parent,))
+    child.start()
+    child.join(20)
+    assert child.exitcode == code
 
 
 def test_what_nohup_ignores_stays_ignored():

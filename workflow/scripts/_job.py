@@ -147,9 +147,9 @@ def _go_on_in_a_child(snakemake) -> None:
     """
     from diffeode.process.watch import die_with_parent, error_of_death
 
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if child == 0:
-        die_with_parent()
+        die_with_parent(parent)
         return
     try:
         status = os.waitpid(child, 0)[1]

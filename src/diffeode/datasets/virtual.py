@@ -7,6 +7,7 @@ No person was scanned. ``docs/virtual-cohort.md`` says how everything is made.
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -136,15 +137,16 @@ def _of_all(write: Callable[[int], list[str]], persons: int, processes: int) -> 
     load_tissue_maps()
     template_labels()
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(processes, persons), fork, _work_alone) as pool:
+    workers = min(processes, persons)
+    with ProcessPoolExecutor(workers, fork, _work_alone, (os.getpid(),)) as pool:
         return list(pool.map(write, numbers))
 
 
-def _work_alone() -> None:
-    """Let this process, one of several, end with its parent and use one thread."""
+def _work_alone(parent: int) -> None:
+    """Let this process, one of several, end with the process ``parent`` and use one thread."""
+    die_with_parent(parent)
     from diffeode.process.threads import use_threads
 
-    die_with_parent()
     use_threads(1)
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -97,7 +98,7 @@ def compile_all(tell: Callable[[str], object] = lambda message: None) -> None:
     begun, weights = time.monotonic(), list(_STEPS.values())
     workers = min(len(weights), numba.config.NUMBA_NUM_THREADS)
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, fork, die_with_parent) as pool:
+    with ProcessPoolExecutor(workers, fork, die_with_parent, (os.getpid(),)) as pool:
         steps = {pool.submit(_compile, number): weight for number, weight in enumerate(weights)}
         done = spent = 0.0
         for step in as_completed(list(steps)):

@@ -69,7 +69,7 @@ def watched(
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     with terminated_like_exit(), tempfile.TemporaryDirectory(prefix="diffeode-") as scratch:
-        child = context.Process(target=_work_and_tell, args=(work, sender, scratch))
+        child = context.Process(target=_work_and_tell, args=(work, sender, scratch, os.getpid()))
         child.start()
         sender.close()
         try:
@@ -108,8 +108,8 @@ def terminated_like_exit() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str) -> None:
-    die_with_parent()
+def _work_and_tell(work: Callable[[], T], sender: Connection, scratch: str, parent: int) -> None:
+    die_with_parent(parent)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
     try:
         sender.send((True, work()))
@@ -141,13 +141,19 @@ def _that_travels(error: Exception) -> Exception:
     return said
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
     """Ask the system to end this process when its parent dies, which Linux can do.
 
-    A parent that is killed cannot end its child itself.
+    A parent that is killed cannot end its child itself. Where it has died already, this process
+    ends at once, because the system would not tell it any more.
+
+    Args:
+        parent: the number of the process that started this one.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _outcome(
