@@ -372,6 +372,14 @@ def test_files_that_hold_none_are_refused_by_their_names(name, text, form, tmp_p
         read_in_format(tmp_path / f"nowhere{name[1:]}", form, GRIDS["LAS"], MOVING)
 
 
+def test_parameters_of_afni_are_no_matrix(tmp_path):
+    """3dAllineate saves 12 numbers either way; the head tells which."""
+    parameters = tmp_path / "x.1D"
+    parameters.write_text("# 3dAllineate parameters:\n# x-shift y-shift\n" + "1 " * 12)
+    with pytest.raises(de.InputError, match=r"x\.1D holds parameters .* -1Dmatrix_save"):
+        read_in_format(parameters, "afni", GRIDS["LAS"], MOVING)
+
+
 def test_scans_and_coefficients_are_no_fields(tmp_path):
     grid = Grid((6, 5, 4), np.eye(4))
     nib.save(nib.Nifti1Image(np.ones(grid.shape, np.float32), grid.affine), tmp_path / "s.nii.gz")

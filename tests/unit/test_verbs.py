@@ -123,14 +123,24 @@ def test_vectors_are_resampled_by_component_and_that_is_said(folder, capsys):
     np.testing.assert_allclose(found.get_fdata()[..., 0, 0], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("intent", "beyond"), [(1006, (1, 3)), (2006, (3,))])
-def test_vectors_that_other_programs_mark_are_told_as_ours(folder, capsys, intent, beyond):
-    vectors = BACK.displacement_mm.reshape(*MOVING.shape, *beyond)
-    nifti = nib.Nifti1Image(vectors, MOVING.affine)
+@pytest.mark.parametrize(
+    ("intent", "beyond", "kind"),
+    [
+        (1006, (1, 3), "vector"),
+        (2006, (3,), "vector"),
+        (1005, (1, 6), "tensor"),
+        (1004, (1, 9), "tensor"),
+    ],
+)
+def test_vectors_and_tensors_of_other_programs_are_told(folder, capsys, intent, beyond, kind):
+    components = np.resize(BACK.displacement_mm, (*MOVING.shape, *beyond))
+    nifti = nib.Nifti1Image(components, MOVING.affine)
     nifti.header["intent_code"] = intent
-    nib.save(nifti, "vectors.nii.gz")
-    assert run("apply", "OUT/warp.nii.gz", "vectors.nii.gz", "-o", "o.nii.gz") == 0
-    assert "no vector was turned" in capsys.readouterr().err
+    nib.save(nifti, "components.nii.gz")
+    assert run("apply", "OUT/warp.nii.gz", "components.nii.gz", "-o", "o.nii.gz") == 0
+    said = capsys.readouterr().err
+    assert f"components.nii.gz holds {kind}s; each component was resampled" in said
+    assert f"no {kind} was turned" in said
     assert int(nib.load("o.nii.gz").header["intent_code"]) == intent
 
 
@@ -426,9 +436,18 @@ def test_tables_of_the_library_are_written_and_read_in_every_frame(folder, frame
     np.testing.assert_allclose(found[["x", "y", "z"]], points, atol=1e-5)
 
 
+def test_a_table_as_ants_has_it_is_not_taken_for_ras(folder):
+    """antsApplyTransformsToPoints demands the column t, and its points are LPS mm."""
+    pd.DataFrame({"x": [1.0], "y": [2.0], "z": [3.0], "t": [0.0]}).to_csv("ants.csv", index=False)
+    with pytest.raises(de.InputError, match=r"ants\.csv has a column 't', .* give the frame"):
+        de.load_points("ants.csv")
+    found = de.load_points("ants.csv", "lps")[["x", "y", "z"]].to_numpy()
+    np.testing.assert_array_equal(found, [[-1.0, -2.0, 3.0]])
+
+
 def test_frames_of_tables_and_other_columns(folder):
     table = pd.DataFrame(
-        {"t": [7, 8], "x": [4.0, -6], "y": [-3.0, 1], "z": [2.0, 5], "w": ["a", "b"]}
+        {"v": [7, 8], "x": [4.0, -6], "y": [-3.0, 1], "z": [2.0, 5], "w": ["a", "b"]}
     )
     table.to_csv("p.csv", index=False)
     points = table[["x", "y", "z"]].to_numpy()
@@ -440,7 +459,7 @@ def test_frames_of_tables_and_other_columns(folder):
     ):
         assert run(*line, *frame) == 0
         moved = pd.read_csv("q.csv")
-        assert moved[["t", "w"]].equals(table[["t", "w"]])
+        assert moved[["v", "w"]].equals(table[["v", "w"]])
         np.testing.assert_allclose(moved[["x", "y", "z"]], expected, atol=1e-6)
     pd.DataFrame({"x": [3], "y": [4.5], "z": [6]}).to_csv("p.csv", index=False)
     assert run(*line, "--frame", "voxel", "--moving", "moving.nii.gz") == 0

@@ -197,9 +197,10 @@ def resampled(to: Destination, image: Series, name: str, how: How) -> Resampled:
     notes += [*_on_place(share, image.grid, name), *_on_border(to, image.grid, name)]
     if lost:
         notes.append(f"the result has none of the ids {shown(sorted(lost))} of {name}")
-    if image.is_vectors:
+    if image.directed:
         notes.append(
-            f"{name} holds vectors; each component was resampled, and no vector was turned"
+            f"{name} holds {image.directed}s; each component was resampled, and no "
+            f"{image.directed} was turned"
         )
     return Resampled(result, to.grid, image, tuple(notes))
 

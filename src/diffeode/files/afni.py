@@ -27,6 +27,8 @@ from diffeode.geometry.transform import Affine, DisplacementField
 
 MATRIX_SUFFIXES = (".1D",)
 _BANNER = "# 3dvolreg matrices (DICOM-to-DICOM, row-by-row):"
+_OF_PARAMETERS = "x-shift"
+"""A word in the head of a file of 3dAllineate's parameters, which are 12 numbers, too."""
 _NUMBERS = 12
 _OBLIQUE_DEGREES = 0.01
 """Largest angle between an axis of a scan and the nearest axis of the body that AFNI overlooks."""
@@ -60,20 +62,32 @@ def read_matrix(path: Path | str) -> Affine:
     """Return the affine of AFNI at ``path``, fixed to moving, RAS mm.
 
     Raises:
-        InputError: the file is missing, or holds no 12 numbers or more than one matrix.
+        InputError: the file is missing, holds parameters, or holds no 12 numbers or more than one
+            matrix.
     """
     require_file(path, "matrix of AFNI")
+    no_matrix = InputError(
+        f"{path} does not hold one matrix of AFNI, which has {_NUMBERS} finite numbers; give "
+        "one of 3dAllineate -1Dmatrix_save."
+    )
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-        numbers = [float(word) for line in lines for word in line.partition("#")[0].split()]
+        text = Path(path).read_text(encoding="utf-8")
+    except (ValueError, OSError):
+        raise no_matrix from None
+    if _OF_PARAMETERS in text:
+        raise InputError(
+            f"{path} holds parameters (-1Dparam_save: shifts, angles, scales and shears), not a "
+            "matrix; give the file of 3dAllineate -1Dmatrix_save."
+        )
+    try:
+        numbers = [
+            float(word) for line in text.splitlines() for word in line.partition("#")[0].split()
+        ]
         matrix = np.eye(4)
         matrix[:3] = np.asarray_chkfinite(numbers).reshape(3, 4)
         return Affine(flip_matrix_ras_lps(matrix))
-    except (ValueError, OSError):
-        raise InputError(
-            f"{path} does not hold one matrix of AFNI, which has {_NUMBERS} finite numbers; give "
-            "one of 3dAllineate -1Dmatrix_save."
-        ) from None
+    except ValueError:
+        raise no_matrix from None
 
 
 def write_warp(path: Path | str, field: DisplacementField) -> None:

@@ -38,6 +38,8 @@ SUFFIXES = (".csv", ".tsv", ".fcsv", ".mrk.json", SURFACE_SUFFIX)
 _AXES = ["x", "y", "z"]
 _NAMES = ("name", "label", "#", "")
 """Headings of the column that names the points, in the order in which they are looked for."""
+_TIME_OF_ANTS = "t"
+"""The column that antsApplyTransformsToPoints demands besides ``x``, ``y`` and ``z``."""
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 _FCSV_FRAMES = {"0": "ras", "ras": "ras", "1": "lps", "lps": "lps"}
@@ -111,7 +113,8 @@ def read_points(path: str | os.PathLike[str], frame: str | None = None) -> Point
 
     Raises:
         InputError: the file is missing, unreadable or of another kind, holds no point, or a
-            coordinate is no finite number; or ``frame`` contradicts the file.
+            coordinate is no finite number; ``frame`` contradicts the file; or a table has a column
+            ``t``, as those of ANTs have, which are LPS mm, and ``frame`` is not given.
         DamagedFileError: the file of a surface is damaged.
     """
     path = Path(path)
@@ -181,6 +184,12 @@ def _read_table(path: Path, frame: str | None) -> Points:
         require_columns(table, _AXES, path)
     require_columns(table, axes, path)
     is_flat = len(axes) == 2
+    headings = {str(name).strip().lower(): name for name in reversed(list(table.columns))}
+    if frame is None and not is_flat and _TIME_OF_ANTS in headings:
+        raise InputError(
+            f"{path} has a column 't', as the tables of ANTs have, whose points are LPS mm; give "
+            "the frame (lps), or RAS mm (x and y with the other sign) without that column."
+        )
     if is_flat and frame == "ras":
         raise InputError(
             f"{path} has no column 'z', so it holds points of a slice, which are pixel indices "
@@ -189,7 +198,6 @@ def _read_table(path: Path, frame: str | None) -> Points:
     coordinates = np.array(
         [[_number(cell, path) for cell in row] for row in table[axes].to_numpy()], dtype=np.float64
     ).reshape(-1, len(axes))
-    headings = {str(name).strip().lower(): name for name in reversed(list(table.columns))}
     column = next((headings[name] for name in _NAMES if name in headings), None)
     numbers = [str(n + 1) for n in range(len(table))]
     names = numbers if column is None else [str(name).strip() for name in table[column]]

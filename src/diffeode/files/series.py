@@ -18,6 +18,14 @@ from diffeode.files.pictures import Picture, is_picture, read_picture
 from diffeode.geometry.space import Grid
 
 _MOST_AXES = 7
+_DIRECTED = {
+    1004: "tensor",
+    1005: "tensor",
+    1006: "vector",
+    1007: "vector",
+    2006: "vector",
+}
+"""Kinds of directed values by the intents of NIfTI (nifti1.h) and, 2006, of FSL."""
 
 
 @final
@@ -45,9 +53,11 @@ class Series:
     picture: Picture | None = None
 
     @property
-    def is_vectors(self) -> bool:
-        """Whether the header says that the volumes are the components of vectors."""
-        return self.header is not None and int(self.header["intent_code"]) in (1006, 1007, 2006)
+    def directed(self) -> str:
+        """The kind of directed values whose components the volumes are, as the header says it:
+        ``vector``, ``tensor`` or, for all other images, an empty text.
+        """
+        return "" if self.header is None else _DIRECTED.get(int(self.header["intent_code"]), "")
 
     def volumes(self) -> Iterator[np.ndarray]:
         """Yield each volume, ``(X, Y, Z)``."""
