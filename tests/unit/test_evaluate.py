@@ -301,6 +301,17 @@ def test_landmarks_are_matched_by_name(tmp_path):
     np.testing.assert_array_equal(moving, [[4, 5, 6], [1, 2, 3]])
 
 
+def test_landmarks_without_a_partner_are_told_in_the_log(unit, caplog):
+    scan = unit["moving_scan"]
+    io.write_text(scan / "landmarks.tsv", LANDMARKS.replace("vermis", "insula"))
+    write_receipt(scan, ["image.nii.gz", "labels.nii.gz", "landmarks.tsv"], {})
+    assert "tre_mm" in whole(evaluate_unit(**unit))
+    said = [record.getMessage() for record in caplog.records if "not measured" in record.message]
+    assert len(said) == 2
+    assert "vermis are in the table of the fixed scan only" in said[0].replace("'", "")
+    assert "insula are in the table of the moving scan only" in said[1].replace("'", "")
+
+
 def test_every_metric_is_explained():
     text = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert [name for name in METRICS if f"`{name}`" not in text] == []

@@ -43,6 +43,32 @@ if TYPE_CHECKING:
     from diffeode.registration.harness import Result
     from diffeode.registration.runs import Run
 
+_EXAMPLES = (
+    ("two scans of any contrasts", "diffeode register fixed.nii.gz moving.nii.gz -o OUT"),
+    (
+        "two raw heads, whose skulls are stripped first",
+        "diffeode register fixed.nii.gz moving.nii.gz --brain -o OUT",
+    ),
+    (
+        "with label maps, to measure the overlap",
+        "diffeode register fixed.nii.gz moving.nii.gz --fixed-labels "
+        "fixed_dseg.nii.gz --labels moving_dseg.nii.gz -o OUT",
+    ),
+    (
+        "a lesion of the fixed scan is left out: the mask is 0 in it and 1 elsewhere",
+        "diffeode register fixed.nii.gz moving.nii.gz --fixed-mask mask.nii.gz -o OUT",
+    ),
+    (
+        "two scans that lie on each other already: the deformation alone",
+        "diffeode register fixed.nii.gz moving.nii.gz --init identity -o OUT",
+    ),
+    (
+        "two contrasts of each person at once",
+        "diffeode register --fixed T1.nii.gz T2.nii.gz --moving m_T1.nii.gz m_T2.nii.gz -o OUT",
+    ),
+    ("two stained slices", "diffeode register fixed.png moving.jpg -o SLICES"),
+)
+
 
 def add(commands: Any) -> None:
     """Add the command to the parser's ``commands``."""
@@ -55,33 +81,48 @@ def add(commands: Any) -> None:
         "found, and their intensities are normalised here. Maps are ITK displacement fields (LPS "
         "mm), which antsApplyTransforms and SimpleITK read. Two slices (PNG, JPEG, TIFF, or NIfTI "
         "of one layer) are registered in their plane.",
-        **with_examples(
-            ("two scans of any contrasts", "diffeode register fixed.nii.gz moving.nii.gz -o OUT"),
-            (
-                "two raw heads, whose skulls are stripped first",
-                "diffeode register fixed.nii.gz moving.nii.gz --brain -o OUT",
-            ),
-            (
-                "with label maps, to measure the overlap",
-                "diffeode register fixed.nii.gz moving.nii.gz --fixed-labels "
-                "fixed_dseg.nii.gz --labels moving_dseg.nii.gz -o OUT",
-            ),
-            (
-                "a lesion of the fixed scan is left out: the mask is 0 in it and 1 elsewhere",
-                "diffeode register fixed.nii.gz moving.nii.gz --fixed-mask mask.nii.gz -o OUT",
-            ),
-            (
-                "two scans that lie on each other already: the deformation alone",
-                "diffeode register fixed.nii.gz moving.nii.gz --init identity -o OUT",
-            ),
-            (
-                "two contrasts of each person at once",
-                "diffeode register --fixed T1.nii.gz T2.nii.gz --moving m_T1.nii.gz "
-                "m_T2.nii.gz -o OUT",
-            ),
-            ("two stained slices", "diffeode register fixed.png moving.jpg -o SLICES"),
-        ),
+        **with_examples(*_EXAMPLES),
     )
+    _add_scans(register)
+    register.add_argument(
+        "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the results"
+    )
+    _add_method(register)
+    _add_start(register)
+    _add_background(register)
+    _add_guides(register)
+    add_orientation(register)
+    add_machine(register)
+    register.add_argument(
+        "--time-limit",
+        type=minutes,
+        metavar="MINUTES",
+        help="stop the registration after this time (default: no limit)",
+    )
+    register.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with code 3 if the result is suspect, after it was written",
+    )
+    register.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="write report.html, a page with pictures and scores (default: where standard output "
+        "is a terminal)",
+    )
+    add_overwrite(register)
+    add_talk(
+        register,
+        "show no progress; what may be wrong with the result is still said",
+        "instead of the bar, print versions, what was found in the images, the start, energies, "
+        "the seconds of each stage and whole errors",
+    )
+    register.set_defaults(command=_register)
+
+
+def _add_scans(register: argparse.ArgumentParser) -> None:
+    """Add the scans and, in their place, several contrasts of each side."""
     scans = [
         register.add_argument(
             "fixed", type=path, metavar="FIXED", help="the scan whose grid the result lies on"
@@ -111,9 +152,10 @@ def add(commands: Any) -> None:
         help="how much each contrast counts; the similarity is the mean with these weights "
         "(default: all alike)",
     )
-    register.add_argument(
-        "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the results"
-    )
+
+
+def _add_method(register: argparse.ArgumentParser) -> None:
+    """Add the run and its settings."""
     register.add_argument(
         "--weights", type=path, metavar="FILE", help="weights, for a run that is trained first"
     )
@@ -132,6 +174,10 @@ def add(commands: Any) -> None:
         help="set a hyper-parameter of the run (docs/methods.md), such as "
         "penalties.gradient.weight=0.5; may be given several times",
     )
+
+
+def _add_start(register: argparse.ArgumentParser) -> None:
+    """Add the start of the registration."""
     init = register.add_argument(
         "--init",
         type=start,
@@ -144,6 +190,10 @@ def add(commands: Any) -> None:
         "of a registration (default: %(default)s)",
     )
     offer(init, lambda: STARTS, files=True)
+
+
+def _add_background(register: argparse.ArgumentParser) -> None:
+    """Add the masks and the stripping of skulls."""
     for side in ("fixed", "moving"):
         option = register.add_argument(
             f"--{side}-mask",
@@ -159,6 +209,10 @@ def add(commands: Any) -> None:
         action="store_true",
         help="strip the skulls of both heads first, by a network for any contrast",
     )
+
+
+def _add_guides(register: argparse.ArgumentParser) -> None:
+    """Add the label maps, the landmarks and the image of stiff places."""
     register.add_argument(
         "--labels", type=path, metavar="FILE", help="label map of MOVING, which is warped as well"
     )
@@ -200,34 +254,6 @@ def add(commands: Any) -> None:
         help="image on the grid of FIXED that is above 0 where the map is held stiff, such as a "
         "bone or a lesion",
     )
-    add_orientation(register)
-    add_machine(register)
-    register.add_argument(
-        "--time-limit",
-        type=minutes,
-        metavar="MINUTES",
-        help="stop the registration after this time (default: no limit)",
-    )
-    register.add_argument(
-        "--strict",
-        action="store_true",
-        help="exit with code 3 if the result is suspect, after it was written",
-    )
-    register.add_argument(
-        "--report",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="write report.html, a page with pictures and scores (default: where standard output "
-        "is a terminal)",
-    )
-    add_overwrite(register)
-    add_talk(
-        register,
-        "show no progress; what may be wrong with the result is still said",
-        "instead of the bar, print versions, what was found in the images, the start, energies, "
-        "the seconds of each stage and whole errors",
-    )
-    register.set_defaults(command=_register)
 
 
 @rarely_collecting()

@@ -9,8 +9,9 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from diffeode.evaluation.evaluate import evaluate_pair
 from diffeode.evaluation.jacobian import jacobian_metrics
 from diffeode.evaluation.labels import what_is_not_counted
 from diffeode.evaluation.landmarks import (
+    require_pairing,
     shared_landmarks,
     target_registration_errors_mm,
     what_is_not_measured,
@@ -157,73 +159,99 @@ def evaluate(
     if picture is not None:
         require_name_of_picture(Path(picture))
         require_new([Path(picture)], overwrite, "overwrite=True")
-    names = (name_of(fixed, "the fixed image"), name_of(moving, "the moving image"))
     _require_both("label maps", fixed_labels, labels)
     _require_both("tables of landmarks", fixed_landmarks, landmarks)
-    fixed_scan = image_of(fixed, names[0], orientation)
-    moving_scan = image_of(moving, names[1], orientation)
-    _require_alike(fixed_scan.grid, moving_scan.grid, names)
-    warp = _on_scan(transform, fixed_scan, names[0])
-    _require_reached(warp, transform.name, moving_scan, names[1])
-    prepared = prepared_side(fixed_scan, names[0]).image
-    prepared_moving = prepared_side(moving_scan, names[1]).image
-    shown = foreground(prepared)
+    sides = _sides((fixed, moving), (fixed_labels, labels), orientation)
+    warp = _on_scan(transform, sides.scans[0], sides.names[0])
+    _require_reached(warp, transform.name, sides.scans[1], sides.names[1])
+    shown = foreground(sides.images[0])
     if mask is not None:
-        shown = _mask(mask, fixed_scan, names[0], orientation)
+        shown = _mask(mask, sides.scans[0], sides.names[0], orientation)
+    back = None if inverse is None else _on_scan(inverse, sides.scans[1], sides.names[1])
     alignment = None if affine is None else Affine(affine.matrix)
-    back = None if inverse is None else _on_scan(inverse, moving_scan, names[1])
-    both = [
-        None
-        if given is None
-        else labels_on(scan.grid, given, name_of(given, f"the {side} label map"), name, orientation)
-        for given, side, scan, name in zip(
-            (fixed_labels, labels),
-            ("fixed", "moving"),
-            (fixed_scan, moving_scan),
-            names,
-            strict=True,
-        )
-    ]
-    notes = (*_on_labels(*both), *_on_landmarks(fixed_landmarks, landmarks))
-    points = _landmarks(warp, transform.name, fixed_landmarks, landmarks, moving_scan.grid)
-    same: dict[str, Any] = {
-        "fixed_image": prepared,
-        "fixed_mask": shown,
-        "moving_scan": prepared_moving,
-        "moving_to_scan": alignment,
-        "fixed_labels": both[0],
-        "moving_labels": both[1],
-        "label_table": every_label(*both),
-    }
-    rows = evaluate_pair(
+    notes = (*_on_labels(*sides.labels), *_on_landmarks(fixed_landmarks, landmarks))
+    points = _landmarks(warp, transform.name, fixed_landmarks, landmarks, sides.scans[1].grid)
+    measure = partial(
+        evaluate_pair,
+        fixed_image=sides.images[0],
+        fixed_mask=shown,
+        moving_scan=sides.images[1],
+        moving_to_scan=alignment,
+        fixed_labels=sides.labels[0],
+        moving_labels=sides.labels[1],
+        label_table=every_label(*sides.labels),
+    )
+    rows = measure(
         warp=warp,
         inverse_warp=back,
         fixed_landmarks_mm=points[0],
         moving_landmarks_mm=points[1],
-        **same,
     )
     found = dataclasses.replace(Evaluation.of(rows), notes=notes)
     if picture is not None:
-        before = alignment or Affine()
-        both_maps = densify(before, prepared.grid), warp
-        states = Evaluation.of(evaluate_pair(warp=both_maps[0], **same)), found
-        scene = _scene(prepared, prepared_moving, both[0], both[1], both_maps, alignment is None)
-        errors = {
-            name: (states[0].by_label.get(name, {}), states[1].by_label.get(name, {}))
-            for name in found.by_label
-        }
+        before = densify(alignment or Affine(), sides.images[0].grid)
+        errors = _errors_by_label(Evaluation.of(measure(warp=before)), found)
         if fixed_landmarks is not None and landmarks is not None:
-            errors["tre_mm"] = _landmark_errors(both_maps, fixed_landmarks, landmarks)
-        title = f"{readable(Path(names[1]).name)} to {readable(Path(names[0]).name)}"
-        draw_evaluation(dataclasses.replace(scene, errors=errors), title, Path(picture))
+            errors["tre_mm"] = _landmark_errors((before, warp), fixed_landmarks, landmarks)
+        _draw(sides, (before, warp), alignment is None, errors, Path(picture))
     if back is None:
         return found
+    of_back = _metrics_of_back(back, sides.images[1], alignment)
+    return dataclasses.replace(found, metrics={**found.metrics, **of_back})
+
+
+@final
+@dataclass(frozen=True)
+class _Sides:
+    """What is given of the fixed and of the moving side, in this order.
+
+    Attributes:
+        names: what messages call the scans.
+        scans: the scans as they were given.
+        images: the scans as a registration prepares them, on the same grids.
+        labels: the label maps on these grids, or None.
+    """
+
+    names: tuple[str, str]
+    scans: tuple[Image, Image]
+    images: tuple[Image, Image]
+    labels: tuple[Labels | None, Labels | None]
+
+
+def _sides(
+    given: tuple[ImageLike, ImageLike],
+    labels: tuple[ImageLike | None, ImageLike | None],
+    orientation: str | None,
+) -> _Sides:
+    names = (name_of(given[0], "the fixed image"), name_of(given[1], "the moving image"))
+    scans = (image_of(given[0], names[0], orientation), image_of(given[1], names[1], orientation))
+    _require_alike(scans[0].grid, scans[1].grid, names)
+    return _Sides(
+        names,
+        scans,
+        (prepared_side(scans[0], names[0]).image, prepared_side(scans[1], names[1]).image),
+        (
+            _labels_of_side(labels[0], "fixed", scans[0].grid, names[0], orientation),
+            _labels_of_side(labels[1], "moving", scans[1].grid, names[1], orientation),
+        ),
+    )
+
+
+def _labels_of_side(
+    given: ImageLike | None, side: str, grid: Grid, name: str, orientation: str | None
+) -> Labels | None:
+    if given is None:
+        return None
+    return labels_on(grid, given, name_of(given, f"the {side} label map"), name, orientation)
+
+
+def _metrics_of_back(
+    back: DisplacementField, moving: Image, alignment: Affine | None
+) -> dict[str, float]:
+    """Return the metrics of the map back that are measured of both maps, without the affine."""
     undone = None if alignment is None else alignment.inverse()
-    of_back = jacobian_metrics(back, foreground(prepared_moving), undone)
-    chosen = {
-        f"inverse_{name}": value for name, value in of_back.items() if name.startswith(_OF_BOTH)
-    }
-    return dataclasses.replace(found, metrics={**found.metrics, **chosen})
+    found = jacobian_metrics(back, foreground(moving), undone)
+    return {f"inverse_{name}": value for name, value in found.items() if name.startswith(_OF_BOTH)}
 
 
 def _on_labels(fixed: Labels | None, moving: Labels | None) -> tuple[str, ...]:
@@ -235,26 +263,51 @@ def _on_labels(fixed: Labels | None, moving: Labels | None) -> tuple[str, ...]:
 
 
 def _on_landmarks(fixed: pd.DataFrame | None, moving: pd.DataFrame | None) -> tuple[str, ...]:
-    """Return sentences about the landmarks that only one of two tables has."""
-    return () if fixed is None or moving is None else tuple(what_is_not_measured(fixed, moving))
+    """Return sentences about the landmarks that only one of two tables has.
+
+    Raises:
+        InputError: they have numbers in place of names, and it is not known which belong together.
+    """
+    if fixed is None or moving is None:
+        return ()
+    require_pairing(fixed, moving)
+    return tuple(what_is_not_measured(fixed, moving))
+
+
+def _draw(
+    sides: _Sides,
+    maps: tuple[DisplacementField, DisplacementField],
+    as_headers_say: bool,
+    errors: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]],
+    path: Path,
+) -> None:
+    """Draw the images before and after the map, and the errors of each label and landmark."""
+    fixed_name, moving_name = (readable(Path(name).name) for name in sides.names)
+    scene = dataclasses.replace(_scene(sides, maps, as_headers_say), errors=errors)
+    draw_evaluation(scene, f"{moving_name} to {fixed_name}", path)
 
 
 def _scene(
-    fixed: Image,
-    moving: Image,
-    fixed_labels: Labels | None,
-    labels: Labels | None,
-    maps: tuple[DisplacementField, DisplacementField],
-    as_headers_say: bool,
+    sides: _Sides, maps: tuple[DisplacementField, DisplacementField], as_headers_say: bool
 ) -> EvaluationScene:
     """Return what is drawn of the images before and after the map, without the errors."""
     words = "As the headers say" if as_headers_say else "After the affine"
+    (fixed, moving), (fixed_labels, labels) = sides.images, sides.labels
     if fixed_labels is None or labels is None:
         states = [warp_image(moving, map_, fixed.grid).data for map_ in maps]
         return EvaluationScene(fixed.grid, fixed.data, None, states[0], states[1], words)
     states = [warp_labels(labels, map_, fixed.grid).data for map_ in maps]
     ids = warp_labels(fixed_labels, Affine(), fixed.grid).data
     return EvaluationScene(fixed.grid, fixed.data, ids, states[0], states[1], words)
+
+
+def _errors_by_label(
+    before: Evaluation, after: Evaluation
+) -> dict[str, tuple[Mapping[str, float], Mapping[str, float]]]:
+    """Return the values of each label before and after the map, by the name of the metric."""
+    return {
+        name: (before.by_label.get(name, {}), values) for name, values in after.by_label.items()
+    }
 
 
 def _landmark_errors(

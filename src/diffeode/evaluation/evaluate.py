@@ -25,7 +25,11 @@ from diffeode.evaluation.labels import (
     to_indices,
     what_is_not_counted,
 )
-from diffeode.evaluation.landmarks import shared_landmarks, target_registration_errors_mm
+from diffeode.evaluation.landmarks import (
+    shared_landmarks,
+    target_registration_errors_mm,
+    what_is_not_measured,
+)
 from diffeode.evaluation.overlap import dice_by_label
 from diffeode.evaluation.similarity import normalised_mutual_information
 from diffeode.evaluation.surface import hd95_by_label
@@ -178,6 +182,8 @@ def _landmarks(fixed_scan: ScanUnit, moving_scan: ScanUnit) -> dict[str, Any]:
     fixed, moving = landmarks_of(fixed_scan), landmarks_of(moving_scan)
     if fixed is None or moving is None:
         return {}
+    for remark in what_is_not_measured(fixed, moving):
+        _LOG.warning("%s to %s: %s", moving_scan.folder, fixed_scan.folder, remark)
     points = shared_landmarks(fixed, moving)
     return dict(zip(("fixed_landmarks_mm", "moving_landmarks_mm"), points, strict=True))
 

@@ -22,16 +22,14 @@ def shared_landmarks(fixed: pd.DataFrame, moving: pd.DataFrame) -> tuple[np.ndar
     return tuple(side.loc[names].to_numpy(dtype=float) for side in sides)
 
 
-def what_is_not_measured(fixed: pd.DataFrame, moving: pd.DataFrame) -> list[str]:
-    """Return sentences about the landmarks that one scan alone has, which are not measured.
+def require_pairing(fixed: pd.DataFrame, moving: pd.DataFrame) -> None:
+    """Raise :class:`InputError` where the landmarks of both scans are told apart by their numbers
+    alone, and the scans have different counts of them.
+
+    Where one is missing, those after it would have partners that they do not belong to.
 
     Args:
         fixed, moving: tables as for :func:`shared_landmarks`.
-
-    Raises:
-        InputError: the landmarks of both scans are told apart by their numbers alone, and the scans
-            have different counts of them; where one is missing, those after it would have partners
-            that they do not belong to.
     """
     if _are_numbered(fixed) and _are_numbered(moving) and len(fixed) != len(moving):
         raise InputError(
@@ -39,6 +37,14 @@ def what_is_not_measured(fixed: pd.DataFrame, moving: pd.DataFrame) -> list[str]
             "have numbers in place of names, so it is not known which belong together; give them "
             "names (a column 'name')."
         )
+
+
+def what_is_not_measured(fixed: pd.DataFrame, moving: pd.DataFrame) -> list[str]:
+    """Return sentences about the landmarks that one scan alone has, which are not measured.
+
+    Args:
+        fixed, moving: tables as for :func:`shared_landmarks`.
+    """
     return [
         f"landmarks {shown(table['name'][~table['name'].isin(other['name'])].to_list())} are in "
         f"the table of the {side} scan only and are not measured"
