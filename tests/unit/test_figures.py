@@ -487,6 +487,21 @@ def test_an_absent_structure_is_named(tmp_path, drawn):
     assert "diffeode (MIND)" in words(drawn[-1])
 
 
+def test_experiments_of_other_label_tables_have_rows_of_their_own(tmp_path, drawn):
+    """A structure that the second experiment's table lacks was never looked for there."""
+    other = study()
+    second = other["experiment"] == list(EXPERIMENTS)[1]
+    other.loc[second, "label_name"] = other.loc[second, "label_name"].replace(
+        "Brain-Stem", "3rd-Ventricle"
+    )
+    dice_by_structure(other, TITLES, EXPERIMENTS, tmp_path / "structures.png")
+    panels = drawn[-1].axes
+    named = [{text.get_text() for text in panel.get_yticklabels()} for panel in panels]
+    assert named[:2] == [{"Hippocampus", "Brain stem"}, {"Hippocampus", "3rd ventricle"}]
+    assert "No scan has it." not in words(drawn[-1])
+    assert len({panel.get_ylim() for panel in panels}) == 1
+
+
 def test_convergence_parts_the_levels_and_skips_empty_traces(tmp_path, drawn):
     trace = pd.DataFrame({"level": [4.0, 4.0, 2.0, 1.0], "energy": [3.0, 2.0, 2.5, 1.0]})
     trace.to_csv(tmp_path / "trace.tsv", sep="\t", index_label="iteration")

@@ -78,17 +78,17 @@ def test_a_study_names_what_its_figures_show():
 
 
 def test_experiments_are_listed_with_their_scans_persons_and_pairs():
-    """Two and three scans of five persons make five pairs; one and two of three persons make
-    two.
+    """Two and three scans of five persons make five pairs; five of the six pairs of three persons
+    are drawn.
     """
     content = {
-        **{"study": "s", "title": "S", "experiments": ["virtual-atrophy", "virtual-atrophy-few"]},
+        **{"study": "s", "title": "S", "experiments": ["virtual-atrophy", "virtual-healthy"]},
         **{"runs": ["identity"], "ours": "identity", "seed": 1, "results": "results"},
     }
     rows = experiments_table(load_study(content, REPOSITORY))
     table = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     counted = ("fixed scans", "moving scans", "persons", "pairs")
-    assert [[row[name] for name in counted] for row in table] == [list("2355"), list("1232")]
+    assert [[row[name] for name in counted] for row in table] == [list("2355"), list("3335")]
     assert {(row["fixed"][-5:], row["moving"][-5:]) for row in table} == {(", T2w", ", T1w")}
 
 

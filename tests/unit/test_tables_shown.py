@@ -551,6 +551,17 @@ def test_a_crossed_cell_says_which_pairs_are_missing(swept):
         assert table["pairs"].tolist() == [3, 3]
 
 
+def test_a_crossed_cell_counts_the_pairs_that_have_dice(swept):
+    """A pair was registered, but its labels could not be used."""
+    without = (swept["run"] == "nodeo-1-200") & (swept["pair"] == "p2")
+    without &= swept["metric"] == "dice"
+    table = sweep_table(swept[~without], POINTS)
+    assert table["n"].tolist() == [3] * 4
+    shown = tables.crossed(table, *CROSSED, EXPERIMENTS, REPORTED)
+    assert shown["iterations 200"].iloc[0] == "0.700 / 0 % / 10.0 s (2 of 3 pairs)"
+    assert shown["iterations 200"].iloc[1] == "0.721 / 0.2 % / 12.0 s"
+
+
 def test_two_settings_that_end_alike_take_no_number_of_one_of_them(swept):
     """``weight=1`` is said of one setting, and both are called weight."""
     points = POINTS.replace({"flow.steps": "mind.weight", "levels.iterations": "jacobian.weight"})

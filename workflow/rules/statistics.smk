@@ -55,7 +55,7 @@ rule summarise:
     params:
         look=LOOK,
         summary=table_caption(
-            "Mean and standard deviation over pairs; time is also a median. The best mean of an experiment is bold, unless it is over fewer pairs than another one. Missing pairs of a mean are counted beside it. Columns called reported hold what others measured on other scans."
+            "Mean and standard deviation over pairs; time is also a median. Dice counts a structure that a map destroys as 0, and HD95 leaves it out. The best mean of an experiment is bold, unless it is over fewer pairs than another one. Missing pairs of a mean are counted beside it. Columns called reported hold what others measured on other scans."
             + ABOUT_SUBSET
         ),
         by_label=table_caption(f"Mean Dice of each structure over pairs.{ABOUT_CHOSEN}"),

@@ -20,7 +20,7 @@ from diffeode.figures.experiments import (
     shown_experiments,
 )
 from diffeode.figures.style import Look
-from diffeode.figures.tidy import absent_structures
+from diffeode.figures.tidy import absent_structures, structures_looked_for
 from diffeode.figures.tidy import dice_by_structure as by_structure
 
 _ROW_IN = 0.06
@@ -41,7 +41,8 @@ def dice_by_structure(
     run.
 
     The mark is the median over pairs; a thick line spans the quartiles, a thin one the 5 % to 95 %
-    quantiles. A structure that no scan of an experiment has is named as absent there.
+    quantiles. A structure that no scan of an experiment has is named as absent there. Where the
+    label tables of experiments have different structures, each panel has rows of its own.
 
     Args:
         metrics: the study's tidy table.
@@ -66,13 +67,20 @@ def dice_by_structure(
     if not shown:
         style.say(out, NO_DICE)
         return
-    height_in = 0.95 + _ROW_IN * len(names) * (len(looks) + _GAP_ROWS)
+    looked_for = structures_looked_for(metrics)
+    rows = [
+        names if structures else [row for row in names if row in looked_for[name]] for name in shown
+    ]
+    are_alike = all(row == rows[0] for row in rows)
+    longest = max(map(len, rows))
+    height_in = 0.95 + _ROW_IN * longest * (len(looks) + _GAP_ROWS)
     panel_titles = [experiments[name] for name in shown]
-    with experiment_panels(out, height_in, panel_titles) as (figure, panels):
-        for panel, name in zip(panels[0], shown, strict=True):
-            _draw_experiment(panel, dice[dice["experiment"] == name], names, looks)
-        panels[0, 0].set_yticks(range(len(names)), names)
-        panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
+    with experiment_panels(out, height_in, panel_titles, sharey=are_alike) as (figure, panels):
+        for panel, name, own in zip(panels[0], shown, rows, strict=True):
+            _draw_experiment(panel, dice[dice["experiment"] == name], own, looks)
+            if not are_alike or panel is panels[0, 0]:
+                panel.set_yticks(range(len(own)), own)
+            panel.set_ylim(longest - 0.5, -0.5)
         style.add_legend(figure, looks.values())
 
 

@@ -85,7 +85,7 @@ def numbers_and_bibliography(wildcards):
 def table_caption(sentence):
     """What a table shows, and of whom."""
     sides = (side for e in STUDY.experiments for side in (e.fixed, e.moving))
-    populations = " and ".join(dict.fromkeys(side.dataset.population for side in sides))
+    populations = "; ".join(dict.fromkeys(side.dataset.population for side in sides))
     return f"{STUDY.title} ({populations}). {sentence}"
 
 
