@@ -117,7 +117,7 @@ def require_no_orphan(clone) -> None:
     until = time.monotonic() + _GRACE_S
     while left_behind(clone) and time.monotonic() < until:
         time.sleep(0.1)
-    assert left_behind(clone) == []
+    assert [process.cmdline() for process in left_behind(clone)] == []
 
 
 def finished_files(clone) -> dict[str, tuple[int, bytes]]:
