@@ -27,6 +27,27 @@ if TYPE_CHECKING:
 
 _INTERPOLATIONS = ("linear", "nearest", "spline", "label-aware")
 _IMAGES = (*NIFTI, ".mgz", ".mgh")
+_EXAMPLES = (
+    ("a scan", "diffeode apply OUT/warp.nii.gz moving.nii.gz -o warped.nii.gz"),
+    (
+        "a scan and its label map, to a folder",
+        "diffeode apply OUT/warp.nii.gz moving.nii.gz moving_dseg.nii.gz -o WARPED",
+    ),
+    (
+        "the way back by the inverse of the map",
+        "diffeode apply fixed.nii.gz -t '[OUT/warp.nii.gz,inverse]' --reference "
+        "moving.nii.gz -o back.nii.gz",
+    ),
+    (
+        "a picture in its own colours, through a map of slices",
+        "diffeode apply SLICES/warp.nii.gz moving.png -o warped.png",
+    ),
+    (
+        "from the fixed scan to a template and on to the moving scan, resampled once",
+        "diffeode apply moving.nii.gz -t fixed_to_template.txt -t "
+        "template_to_moving.nii.gz --reference fixed.nii.gz -o warped.nii.gz",
+    ),
+)
 
 
 def add(commands: Any) -> None:
@@ -40,27 +61,7 @@ def add(commands: Any) -> None:
         "scan, once each. A map sends points of the fixed scan to points of the moving scan: "
         "OUT/warp.nii.gz brings images of MOVING to FIXED, OUT/inverse_warp.nii.gz images of FIXED "
         "to MOVING. Pictures (PNG, JPEG, TIFF) go through maps of slices in their own colours.",
-        **with_examples(
-            ("a scan", "diffeode apply OUT/warp.nii.gz moving.nii.gz -o warped.nii.gz"),
-            (
-                "a scan and its label map, to a folder",
-                "diffeode apply OUT/warp.nii.gz moving.nii.gz moving_dseg.nii.gz -o WARPED",
-            ),
-            (
-                "the way back by the inverse of the map",
-                "diffeode apply fixed.nii.gz -t '[OUT/warp.nii.gz,inverse]' --reference "
-                "moving.nii.gz -o back.nii.gz",
-            ),
-            (
-                "a picture in its own colours, through a map of slices",
-                "diffeode apply SLICES/warp.nii.gz moving.png -o warped.png",
-            ),
-            (
-                "from the fixed scan to a template and on to the moving scan, resampled once",
-                "diffeode apply moving.nii.gz -t fixed_to_template.txt -t "
-                "template_to_moving.nii.gz --reference fixed.nii.gz -o warped.nii.gz",
-            ),
-        ),
+        **with_examples(*_EXAMPLES),
     )
     apply.add_argument(
         "files",
@@ -87,6 +88,20 @@ def add(commands: Any) -> None:
         metavar="FIXED",
         help="put the results on the grid of this scan instead of the map's grid",
     )
+    _add_values(apply)
+    apply.add_argument(
+        "--other-scan",
+        action="store_true",
+        help="MOVING may lie in another place than the scan that the map was made for",
+    )
+    add_overwrite(apply)
+    add_talk(apply)
+    add_orientation(apply)
+    apply.set_defaults(command=_apply)
+
+
+def _add_values(apply: argparse.ArgumentParser) -> None:
+    """Add how the values of the results are made."""
     labels = apply.add_mutually_exclusive_group()
     labels.add_argument(
         "--labels",
@@ -111,15 +126,6 @@ def add(commands: Any) -> None:
         help="value where the map leads out of the image (default: 0; of a picture, the colour of "
         "its background)",
     )
-    apply.add_argument(
-        "--other-scan",
-        action="store_true",
-        help="MOVING may lie in another place than the scan that the map was made for",
-    )
-    add_overwrite(apply)
-    add_talk(apply)
-    add_orientation(apply)
-    apply.set_defaults(command=_apply)
 
 
 def _apply(options: argparse.Namespace) -> None:

@@ -19,6 +19,23 @@ from diffeode.desk.delivery import require_apart, require_new
 from diffeode.errors import InputError
 
 _SUFFIXES = (".json", ".tsv")
+_EXAMPLES = (
+    (
+        "folds and similarity",
+        "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz",
+    ),
+    (
+        "all metrics, to a file",
+        "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz --inverse "
+        "OUT/inverse_warp.nii.gz --fixed-labels fixed_dseg.nii.gz --labels "
+        "moving_dseg.nii.gz -o metrics.json",
+    ),
+    (
+        "a picture of the contours before and after, and of the overlap of each label",
+        "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz --fixed-labels "
+        "fixed_dseg.nii.gz --labels moving_dseg.nii.gz --picture overlap.png",
+    ),
+)
 
 
 def add(commands: Any) -> None:
@@ -30,23 +47,7 @@ def add(commands: Any) -> None:
         "landmarks, folds, non-diffeomorphic volume (NDV) and SD of log |J| of the map and of the "
         "map back, inverse consistency, and mutual information (docs/metrics.md says what each "
         "is). The table is printed, or written to a file; a picture shows it.",
-        **with_examples(
-            (
-                "folds and similarity",
-                "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz",
-            ),
-            (
-                "all metrics, to a file",
-                "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz --inverse "
-                "OUT/inverse_warp.nii.gz --fixed-labels fixed_dseg.nii.gz --labels "
-                "moving_dseg.nii.gz -o metrics.json",
-            ),
-            (
-                "a picture of the contours before and after, and of the overlap of each label",
-                "diffeode evaluate OUT/warp.nii.gz fixed.nii.gz moving.nii.gz --fixed-labels "
-                "fixed_dseg.nii.gz --labels moving_dseg.nii.gz --picture overlap.png",
-            ),
-        ),
+        **with_examples(*_EXAMPLES),
     )
     evaluate.add_argument(
         "transform",
@@ -72,6 +73,15 @@ def add(commands: Any) -> None:
         "this file, .png, .svg or .pdf; before the map, the images lie as --affine or, without it, "
         "their headers say",
     )
+    _add_measured(evaluate)
+    add_overwrite(evaluate)
+    add_talk(evaluate)
+    add_orientation(evaluate)
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _add_measured(evaluate: argparse.ArgumentParser) -> None:
+    """Add what is measured besides the map: the map back, label maps, landmarks and a mask."""
     evaluate.add_argument(
         "--inverse",
         type=path,
@@ -107,10 +117,6 @@ def add(commands: Any) -> None:
         help="where folds are measured, on the grid of FIXED (default: its foreground); the "
         "similarity is measured there and where the warped MOVING shows something",
     )
-    add_overwrite(evaluate)
-    add_talk(evaluate)
-    add_orientation(evaluate)
-    evaluate.set_defaults(command=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

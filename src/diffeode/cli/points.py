@@ -18,6 +18,29 @@ from diffeode.cli.notes import print_notes
 from diffeode.desk.delivery import require_apart, require_new
 
 _FRAMES = ("ras", "lps", "voxel")
+_EXAMPLES = (
+    (
+        "landmarks of FIXED, to where they lie in MOVING",
+        "diffeode points OUT/warp.nii.gz fixed.fcsv -o in_moving.fcsv",
+    ),
+    (
+        "a surface of FIXED, to where it lies in MOVING",
+        "diffeode points OUT/warp.nii.gz lh.pial.surf.gii -o lh_in_moving.surf.gii",
+    ),
+    (
+        "voxel indices of FIXED to voxel indices of MOVING",
+        "diffeode points OUT/warp.nii.gz voxels.csv --frame voxel --moving moving.nii.gz "
+        "-o in_moving.csv",
+    ),
+    (
+        "pixels (columns x and y) of a fixed picture, to pixels of the moving picture",
+        "diffeode points SLICES/warp.nii.gz pixels.csv -o in_moving_picture.csv",
+    ),
+    (
+        "points of MOVING, to where they lie in FIXED",
+        "diffeode points OUT/inverse_warp.nii.gz moving.csv --frame lps -o in_fixed.csv",
+    ),
+)
 
 
 def add(commands: Any) -> None:
@@ -34,29 +57,7 @@ def add(commands: Any) -> None:
         "(.gii), whose vertices are moved. A table with x and "
         "y alone holds pixels of a slice: column and row of a picture, 0 is the centre of the "
         "first pixel. Points outside of the map are named and refused.",
-        **with_examples(
-            (
-                "landmarks of FIXED, to where they lie in MOVING",
-                "diffeode points OUT/warp.nii.gz fixed.fcsv -o in_moving.fcsv",
-            ),
-            (
-                "a surface of FIXED, to where it lies in MOVING",
-                "diffeode points OUT/warp.nii.gz lh.pial.surf.gii -o lh_in_moving.surf.gii",
-            ),
-            (
-                "voxel indices of FIXED to voxel indices of MOVING",
-                "diffeode points OUT/warp.nii.gz voxels.csv --frame voxel --moving moving.nii.gz "
-                "-o in_moving.csv",
-            ),
-            (
-                "pixels (columns x and y) of a fixed picture, to pixels of the moving picture",
-                "diffeode points SLICES/warp.nii.gz pixels.csv -o in_moving_picture.csv",
-            ),
-            (
-                "points of MOVING, to where they lie in FIXED",
-                "diffeode points OUT/inverse_warp.nii.gz moving.csv --frame lps -o in_fixed.csv",
-            ),
-        ),
+        **with_examples(*_EXAMPLES),
     )
     points.add_argument(
         "files",
@@ -76,6 +77,15 @@ def add(commands: Any) -> None:
         "surface",
     )
     add_transforms(points)
+    _add_frames(points)
+    add_overwrite(points)
+    add_talk(points)
+    add_orientation(points)
+    points.set_defaults(command=_points)
+
+
+def _add_frames(points: argparse.ArgumentParser) -> None:
+    """Add the frames of the points and of the results."""
     points.add_argument(
         "--frame",
         choices=_FRAMES,
@@ -110,10 +120,6 @@ def add(commands: Any) -> None:
         help="move points beyond the grid of the map as its border is moved, instead of refusing "
         "them",
     )
-    add_overwrite(points)
-    add_talk(points)
-    add_orientation(points)
-    points.set_defaults(command=_points)
 
 
 def _points(options: argparse.Namespace) -> None:

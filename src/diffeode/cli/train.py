@@ -21,6 +21,17 @@ from diffeode.errors import InputError
 
 _FIXED, _MOVING = "T2w", "T1w"
 """The contrasts of a BIDS dataset that are trained on unless others are named."""
+_EXAMPLES = (
+    (
+        "OTMorph on everybody in a BIDS folder",
+        "diffeode train otmorph --bids BIDS_DIR -o OUT",
+    ),
+    (
+        "a registration by the weights that were trained",
+        "diffeode register fixed.nii.gz moving.nii.gz --method otmorph --weights "
+        "OUT/weights.safetensors -o REGISTERED",
+    ),
+)
 
 
 def add(commands: Any) -> None:
@@ -33,17 +44,7 @@ def add(commands: Any) -> None:
         "folder. Persons are given as lists of skull-stripped scans, one per person and in the "
         "same order, or as a BIDS dataset. A training that was stopped goes on when the same "
         "command is given again.",
-        **with_examples(
-            (
-                "OTMorph on everybody in a BIDS folder",
-                "diffeode train otmorph --bids BIDS_DIR -o OUT",
-            ),
-            (
-                "a registration by the weights that were trained",
-                "diffeode register fixed.nii.gz moving.nii.gz --method otmorph --weights "
-                "OUT/weights.safetensors -o REGISTERED",
-            ),
-        ),
+        **with_examples(*_EXAMPLES),
     )
     run = train.add_argument(
         "run", metavar="RUN", help="a named run; 'diffeode methods' says which are trained first"
@@ -52,6 +53,17 @@ def add(commands: Any) -> None:
     train.add_argument(
         "-o", "--output", type=path, required=True, metavar="OUT", help="folder of the training"
     )
+    _add_scans(train)
+    add_init(train, "align pairs affinely first, or trust the positions in the headers")
+    add_orientation(train)
+    add_machine(train)
+    train.set_defaults(
+        command=_train, when_interrupted="the same command goes on from the last checkpoint"
+    )
+
+
+def _add_scans(train: argparse.ArgumentParser) -> None:
+    """Add the scans of the persons: lists of files, or a BIDS dataset."""
     train.add_argument(
         "--fixed", type=path, nargs="+", default=[], metavar="SCAN", help="one fixed scan a person"
     )
@@ -109,12 +121,6 @@ def add(commands: Any) -> None:
         action="store_true",
         help="the scans are scans though the values of some look like those of a label map, which "
         "is refused otherwise",
-    )
-    add_init(train, "align pairs affinely first, or trust the positions in the headers")
-    add_orientation(train)
-    add_machine(train)
-    train.set_defaults(
-        command=_train, when_interrupted="the same command goes on from the last checkpoint"
     )
 
 
