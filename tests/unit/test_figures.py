@@ -450,6 +450,26 @@ def test_regularity_puts_runs_without_folds_on_the_mark_zero(tmp_path, drawn):
     assert words(drawn[-1]).count("No run folds a voxel.") == len(EXPERIMENTS)
 
 
+@pytest.mark.parametrize("ratio", [1.0, 1.1, 3.0, 50.0, 1000.0])
+def test_the_axis_of_time_has_two_ticks_with_labels_at_least(ratio, tmp_path, drawn):
+    table = study()
+    is_time = table["metric"] == "seconds"
+    slow = table["run"] == next(iter(TITLES))
+    table.loc[is_time, "value"] = np.where(slow, 6.3 * ratio, 6.3)[is_time]
+    regularity.regularity(table, TITLES, EXPERIMENTS, tmp_path / "regularity.png")
+    for panel in drawn[-1].axes:
+        if panel.get_xlabel() == "Time per pair (s)":
+            low, high = panel.get_xlim()
+            assert low <= 6.3 <= 6.3 * ratio <= high
+            texts = [
+                label.get_text()
+                for tick, label in zip(panel.get_xticks(), panel.get_xticklabels(), strict=True)
+                if low <= tick <= high
+            ]
+            assert 2 <= len(texts) <= 8
+            assert all(texts)
+
+
 def test_the_panels_of_regularity_are_as_high_however_long_the_legend(tmp_path, drawn):
     many = {f"swept-{n}": f"NODEO, steps: {n}, iterations: 200" for n in range(23)}
     for titles in (TITLES, TITLES | many):

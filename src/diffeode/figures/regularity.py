@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from diffeode.figures import style
 from diffeode.figures.experiments import (
@@ -64,7 +65,7 @@ def regularity(
             for panel, across in zip(panels[:, column], ("folds", "seconds"), strict=True):
                 _draw_marks(panel, chosen, across, looks)
             _scale_folds(panels[0, column], floor, largest)
-            _scale_time(panels[1, column])
+        _scale_time(panels[1])
         for panel in panels[:, 0]:
             panel.set_ylabel("Mean Dice over structures")
         style.add_legend(figure, looks.values())
@@ -151,8 +152,19 @@ def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
         say_no_folds(panel)
 
 
-def _scale_time(panel: Axes) -> None:
-    panel.set_xscale("log")
-    panel.xaxis.set_major_formatter("{x:g}")
-    panel.minorticks_off()
-    panel.set_xlabel("Time per pair (s)")
+def _scale_time(panels: Sequence[Axes]) -> None:
+    """Scale the axis of time that all ``panels`` share logarithmically.
+
+    It spans a decade at least, and where that is less than two, ticks between the decades are
+    labelled, too.
+    """
+    shared = panels[0]
+    shared.set_xscale("log")
+    low, high = shared.get_xlim()
+    stretch = max(1.0, math.sqrt(10 * low / high))
+    shared.set_xlim(low / stretch, high * stretch)
+    shared.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    shared.xaxis.set_major_formatter("{x:g}")
+    for panel in panels:
+        panel.minorticks_off()
+        panel.set_xlabel("Time per pair (s)")
