@@ -544,13 +544,15 @@ def test_long_titles_of_convergence_stay_above_their_panels(tmp_path, drawn):
     titles = {f"run-{n}": "diffeode (MIND + NGF + NCC + NMI)" for n in range(4)}
     traces = dict.fromkeys(titles, tmp_path / "t.tsv")
     convergence.convergence(traces, titles, "A pair", tmp_path / "c.png", "run-0")
-    drawn[-1].draw_without_rendering()
-    for axes in drawn[-1].axes:
-        title = axes._left_title
-        assert title.get_text().split() == titles["run-0"].split()
-        assert title.get_window_extent().x1 <= axes.get_window_extent().x1 + 1
-    weights = [axes._left_title.get_weight() for axes in drawn[-1].axes]
-    assert weights == ["bold", "normal", "normal", "normal"]
+    with mpl.rc_context(style._STYLE):  # in the font and at the resolution of the saved figure
+        drawn[-1].set_dpi(style._STYLE["savefig.dpi"])
+        drawn[-1].draw_without_rendering()
+        for axes in drawn[-1].axes:
+            title = axes._left_title
+            assert title.get_text().split() == titles["run-0"].split()
+            assert title.get_window_extent().x1 <= axes.get_window_extent().x1 + 1
+        weights = [axes._left_title.get_weight() for axes in drawn[-1].axes]
+        assert weights == ["bold", "normal", "normal", "normal"]
 
 
 # -------------------------------------------------------------------------------------------- style
