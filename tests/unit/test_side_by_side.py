@@ -209,7 +209,10 @@ def test_curves_run_through_the_medians_of_their_own_series(metrics, drawn, tmp_
             }
             ends = {"0.01": (folds.iloc[0], dice.iloc[0]), "0.5": (folds.iloc[-1], dice.iloc[-1])}
             assert named == ends
-        assert panels[0, column].get_xlim()[0] == 0
+        low, high = panels[0, column].get_xlim()
+        assert low == 0
+        assert middle["folds_central_grid_percent"].max() < high
+        assert sum(0 < tick < high for tick in panels[0, column].get_xticks()) >= 2
 
 
 def test_where_folds_are_unknown_the_figure_of_sweeps_does_not_say_that_there_are_none(
@@ -219,6 +222,11 @@ def test_where_folds_are_unknown_the_figure_of_sweeps_does_not_say_that_there_ar
     sweep_curves(metrics[~folds], POINTS, EXPERIMENTS, tmp_path / "sweep.svg")
     said = {text.get_text() for panel in drawn[0].axes for text in panel.texts}
     assert "No run folds a voxel." not in said
+    none_known = metrics[metrics["metric"] == "dice"]
+    sweep_curves(none_known, POINTS, EXPERIMENTS, tmp_path / "sweep.svg")
+    assert "No run folds a voxel." not in {
+        text.get_text() for panel in drawn[1].axes for text in panel.texts
+    }
 
 
 def test_where_nothing_folds_the_figure_of_sweeps_says_so(metrics, drawn, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,6 +14,10 @@ from matplotlib.figure import Figure
 from diffeode.figures import style
 
 NO_DICE = "No Dice to show: the scans of this study have no labels."
+FOLDS_TITLE = "Folded voxels (% of grid,\ncentral differences)"
+"""The title of an axis of folds."""
+_LINEAR_SHARE = 0.6
+"""Length of the linear part of an axis of folds, in decades of its logarithmic part."""
 
 
 def shown_experiments(table: pd.DataFrame, experiments: Mapping[str, str]) -> list[str]:
@@ -62,6 +67,25 @@ def say_in_row(panel: Axes, row: int, words: str) -> None:
         fontsize=5.5,
         color=style.FAILED,
     )
+
+
+def scale_folds(panel: Axes, floor: float, largest: float) -> None:
+    """Scale the horizontal axis of folds from exactly 0, linear up to ``floor`` and logarithmic
+    above it, where it shows whole decades until one holds ``largest``.
+
+    Args:
+        floor: a power of ten in per cent.
+        largest: the largest share of folds that is drawn, in per cent; NaN where none is known.
+    """
+    panel.set_xscale("symlog", linthresh=floor, linscale=_LINEAR_SHARE)
+    top = math.ceil(math.log10(np.fmax(largest, 10 * floor)))
+    decades = 10.0 ** np.arange(round(math.log10(floor)), top + 1)
+    panel.set_xticks([0, *decades], ["0", *(f"{decade:g}" for decade in decades)])
+    panel.minorticks_off()
+    panel.set_xlim(0, decades[-1] * 1.5)
+    # marks at 0 would hide behind the axis
+    panel.spines["left"].set_position(("outward", 6))
+    panel.set_xlabel(FOLDS_TITLE)
 
 
 def say_no_folds(panel: Axes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -16,6 +15,7 @@ from diffeode.figures.experiments import (
     NO_DICE,
     experiment_panels,
     say_no_folds,
+    scale_folds,
     shown_experiments,
 )
 from diffeode.figures.style import Look
@@ -24,7 +24,6 @@ from diffeode.statistics.tidy import mean_dice, whole_image
 FOLDS = "folds_central_grid_percent"
 _ROW_IN = 1.75
 _TITLE_IN = 0.45
-_LINEAR_SHARE = 0.6
 
 
 def regularity(
@@ -64,7 +63,9 @@ def regularity(
             chosen = marks[(marks["experiment"] == name) & marks["run"].isin(titles)]
             for panel, across in zip(panels[:, column], ("folds", "seconds"), strict=True):
                 _draw_marks(panel, chosen, across, looks)
-            _scale_folds(panels[0, column], floor, largest)
+            scale_folds(panels[0, column], floor, largest)
+            if largest == 0:
+                say_no_folds(panels[0, column])
         _scale_time(panels[1])
         for panel in panels[:, 0]:
             panel.set_ylabel("Mean Dice over structures")
@@ -135,21 +136,6 @@ def _draw_marks(panel: Axes, marks: pd.DataFrame, across: str, looks: Mapping[st
     )
     panel.grid()
     panel.set_ylabel("")
-
-
-def _scale_folds(panel: Axes, floor: float, largest: float) -> None:
-    """Scale the axis of folds from exactly 0, linear up to ``floor`` and logarithmic above it."""
-    panel.set_xscale("symlog", linthresh=floor, linscale=_LINEAR_SHARE)
-    top = math.ceil(math.log10(max(largest, 10 * floor)))
-    decades = 10.0 ** np.arange(round(math.log10(floor)), top + 1)
-    panel.set_xticks([0, *decades], ["0", *(f"{decade:g}" for decade in decades)])
-    panel.minorticks_off()
-    panel.set_xlim(0, decades[-1] * 1.5)
-    # marks at 0 would hide behind the axis
-    panel.spines["left"].set_position(("outward", 6))
-    panel.set_xlabel("Folded voxels (% of grid,\ncentral differences)")
-    if largest == 0:
-        say_no_folds(panel)
 
 
 def _scale_time(panels: Sequence[Axes]) -> None:

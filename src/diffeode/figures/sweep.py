@@ -15,9 +15,11 @@ from matplotlib.lines import Line2D
 
 from diffeode.figures import style
 from diffeode.figures.experiments import (
+    FOLDS_TITLE,
     NO_DICE,
     experiment_panels,
     say_no_folds,
+    scale_folds,
     shown_experiments,
 )
 from diffeode.figures.style import Look
@@ -25,7 +27,6 @@ from diffeode.statistics.sweep import FOLDS, settings_of
 from diffeode.statistics.tidy import whole_image
 
 _ROW_IN = 1.75
-_FOLDS = "Folded voxels (% of grid,\ncentral differences)"
 _DICE = "Mean Dice over structures"
 _NO_FOLDS_TOP = 1e-3
 _CLOSEST = 0.07
@@ -60,6 +61,8 @@ def sweep_curves(
         return
     looks = style.looks({name: name for name in dict.fromkeys(table["series"])})
     columns = _columns(table, shown)
+    drawn = table.groupby(["experiment", "series", "value"])["folds"].median()
+    floor, largest = _floor(table["folds"]), float(drawn.max())
     with experiment_panels(
         out, 3 * _ROW_IN + 0.9, _titles(columns, experiments), 3, sharex=False, sharey="row"
     ) as (figure, panels):
@@ -69,7 +72,7 @@ def sweep_curves(
             _draw_against_folds(panels[0, column], rows, looks)
             _draw_against_value(panels[1, column], rows, "dice", looks)
             _draw_against_value(panels[2, column], rows, "folds", looks)
-            _scale(panels[0, column], table["folds"])
+            scale_folds(panels[0, column], floor, largest)
             tried = _whole_values(table.loc[table["parameter"].isin(settings), "value"])
             for panel in panels[1:, column] if tried else ():
                 panel.set_xticks(_legible(tried))
@@ -77,7 +80,7 @@ def sweep_curves(
                 say_no_folds(panels[0, column])
                 say_no_folds(panels[2, column])
         panels[2, 0].set_ylim(0, None if (table["folds"] > 0).any() else _NO_FOLDS_TOP)
-        for panel, label in zip(panels[:, 0], (_DICE, _DICE, _FOLDS), strict=True):
+        for panel, label in zip(panels[:, 0], (_DICE, _DICE, FOLDS_TITLE), strict=True):
             panel.set_ylabel(label)
         figure.legend(
             handles=_handles(looks),
@@ -174,7 +177,6 @@ def _draw_against_folds(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, Loo
                 fontsize=5.5,
                 color=look.colour,
             )
-    panel.set_xlabel(_FOLDS)
     panel.grid()
 
 
@@ -227,17 +229,12 @@ def _legible(values: Sequence[int]) -> list[int]:
     return kept
 
 
-def _scale(panel: Axes, folds: pd.Series) -> None:
-    """Scale the axis of folds from exactly 0, linear up to a decade near the median of the positive
-    values and logarithmic above it.
+def _floor(folds: pd.Series) -> float:
+    """Return where the logarithmic part of an axis of ``folds`` begins: a decade near the median of
+    the positive values.
     """
     positive = folds[folds > 0]
-    floor = 10.0 ** math.floor(math.log10(positive.median())) if len(positive) else 1e-3
-    panel.set_xscale("symlog", linthresh=floor)
-    panel.xaxis.set_major_formatter("{x:g}")
-    panel.minorticks_off()
-    panel.set_xlim(left=0)
-    panel.spines["left"].set_position(("outward", 6))
+    return 10.0 ** math.floor(math.log10(positive.median())) if len(positive) else 1e-3
 
 
 def _handles(looks: Mapping[str, Look]) -> list[Line2D]:
