@@ -51,7 +51,7 @@ openms: setup  ## adults with multiple sclerosis, without labels
 paper: setup  ## the experiments of the paper and its poster, and one page of all (scans in $$OASIS3 and $$IXI)
 	@$(call studies,paper paper-descriptors paper-regularisation poster checks questions,config,)
 
-paper-small: setup  ## the same and NODEO's at a reduced size, in about three hours on two cores (scans in ../shared/data)
+paper-small: setup  ## the same and NODEO's at a reduced size, in one to three hours on two cores (scans in ../shared/data)
 	@$(call studies,paper descriptors newborns regularisation poster nodeo checks unseen-contrast questions anatomy,config/small,--small)
 
 nodeo: setup  ## NODEO's atlas-based experiments (scans in $$NEURITE_OASIS and $$CANDI)
