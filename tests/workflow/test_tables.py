@@ -115,7 +115,7 @@ def markdown(name):
     return [[cell.replace("**", "").strip() for cell in row] for row in rows]
 
 
-WHO = "A rich study (whole heads and persons with labels). "
+WHO = "A rich study (whole heads; persons with labels). "
 
 
 def test_the_summary_and_its_page(rich_plan, run_script, metrics, dice):
